@@ -1,0 +1,1 @@
+"""How a phone gets online: probes, grants, gateway, portal. app.py and cli.py wire everything."""

@@ -1,0 +1,230 @@
+"""A store: one database, one writer, many readers, and the group commit that answers wait for.
+
+SQLite (the default) and PostgreSQL behind the same four verbs: `Store.read`, `Store.begin`,
+`Store.write`, `Store.close`. Nothing here knows a table.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from crm.errors import SetupError
+
+MAX_BATCH = 500
+"""Writes that share one transaction at most; bounds how long the first one waits for the last."""
+
+MAX_WAITING = 20_000
+"""Writes that may wait; past that a write is refused at once (`StoreBusyError`) rather than remembered."""
+
+TIDY_AFTER = 0.05
+"""Seconds without a write after which SQLite's write-ahead log is emptied; see `Store._tidy`."""
+
+TIDY_AT_LATEST = 1.0
+"""Seconds after which the log is emptied even when writes keep coming."""
+
+BatchWrite = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Sequence[Any]]]
+"""Takes all items that wait for it and returns one result (or exception) per item, in order."""
+
+
+class StoreBusyError(Exception):
+    """More writes wait than the store can take; try again in a moment."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batch: BatchWrite
+    item: Any
+    done: asyncio.Future[Any]
+
+
+class Store:
+    """An open database. Make it with `open_store`; `close` it when done."""
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, max_batch: int = MAX_BATCH) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._max_batch = max_batch
+        self._waiting: list[_Waiting] = []
+        self._wake = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._committer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self._writer.dialect.name
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for the next commit."""
+        return len(self._waiting)
+
+    @contextlib.asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that sees one consistent state and cannot write."""
+        async with self._reader.connect() as conn:
+            yield conn
+
+    @contextlib.asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction of one's own: commits at the end, rolls back on an exception."""
+        async with self._lock, self._writer.begin() as conn:
+            yield conn
+
+    async def write(self, batch: BatchWrite, item: Any) -> Any:  # noqa: ANN401
+        """Group commit: hand *item* to *batch* in the next transaction; return after its commit.
+
+        Writes that wait for the same *batch* function are handed to it together. When a transaction
+        fails, its items are tried again one by one, so that one bad item harms nobody else.
+        """
+        if self._closed:
+            raise StoreBusyError("the store is closed")
+        if len(self._waiting) >= MAX_WAITING:
+            raise StoreBusyError(f"{MAX_WAITING} writes are waiting")
+        if self._committer is None:
+            self._committer = asyncio.create_task(self._commit_for_ever(), name="group commit")
+        waiting = _Waiting(batch, item, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._wake.set()
+        return await waiting.done
+
+    async def close(self) -> None:
+        """Commit what waits, then let go of the database."""
+        self._closed = True
+        if self._committer is not None:
+            self._wake.set()
+            await self._committer
+        await self._tidy()
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def _commit_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        tidied = loop.time()
+        dirty = False
+        while self._waiting or not self._closed:
+            if not self._waiting:
+                self._wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), TIDY_AFTER if dirty else None)
+            if self._waiting:
+                group = self._waiting[: self._max_batch]
+                del self._waiting[: self._max_batch]
+                await self._commit(group)
+                dirty = True
+            if dirty and (not self._waiting or loop.time() - tidied > TIDY_AT_LATEST):
+                if not self._waiting and not self._closed:
+                    self._wake.clear()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), TIDY_AFTER)
+                    if self._waiting and loop.time() - tidied <= TIDY_AT_LATEST:
+                        continue
+                await self._tidy()
+                tidied, dirty = loop.time(), False
+
+    async def _commit(self, group: Sequence[_Waiting]) -> None:
+        try:
+            results = await self._run(group)
+        except Exception as error:  # noqa: BLE001 - whatever it was belongs to whoever waits for it
+            if len(group) == 1:
+                _settle(group[0], error)
+                return
+            for waiting in group:
+                await self._commit([waiting])
+            return
+        for waiting, result in zip(group, results, strict=True):
+            _settle(waiting, result)
+
+    async def _run(self, group: Sequence[_Waiting]) -> list[Any]:
+        """Run *group* in one transaction; the results stand in the group's order."""
+        by_batch: dict[BatchWrite, list[int]] = {}
+        for index, waiting in enumerate(group):
+            by_batch.setdefault(waiting.batch, []).append(index)
+        results: list[Any] = [None] * len(group)
+        async with self.begin() as conn:
+            for batch, indices in by_batch.items():
+                answers = await batch(conn, [group[i].item for i in indices])
+                for index, answer in zip(indices, answers, strict=True):
+                    results[index] = answer
+        return results
+
+    async def _tidy(self) -> None:
+        """Empty SQLite's write-ahead log.
+
+        The log keeps page images in the order of commits: with the disk in hand it would tell in which
+        order answers came, and so whose they are. It is emptied whenever the store is idle for a moment.
+        """
+        if self.dialect != "sqlite":
+            return
+        async with self._lock, self._writer.connect() as conn:
+            driver = await conn.get_raw_connection()
+            cursor = await driver.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+            await cursor.close()
+
+
+def _settle(waiting: _Waiting, result: Any) -> None:  # noqa: ANN401
+    if waiting.done.done():  # whoever waited has gone away
+        return
+    if isinstance(result, BaseException):
+        waiting.done.set_exception(result)
+    else:
+        waiting.done.set_result(result)
+
+
+def store_url(dsn: str) -> URL:
+    """The SQLAlchemy address of *dsn*: a file's path, ``sqlite:///...`` or ``postgresql://...``.
+
+    Raises `SetupError` for anything else.
+    """
+    if "://" not in dsn:
+        return URL.create("sqlite+aiosqlite", database=str(Path(dsn)))
+    try:
+        url = make_url(dsn)
+    except ArgumentError:
+        raise SetupError("the store's address cannot be read; write a path or postgresql://user@host/name") from None
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+    backend = url.get_backend_name()
+    if backend not in drivers:
+        raise SetupError(f"a store cannot live in {backend}; use a path (SQLite) or postgresql://...")
+    return url.set(drivername=drivers[backend])
+
+
+def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> AsyncEngine:
+    """An engine for *dsn* with the pragmas that durability and privacy ask for."""
+    url = store_url(dsn)
+    if url.get_backend_name() == "postgresql":
+        return create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": 10})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA secure_delete=ON")
+        cursor.execute("PRAGMA busy_timeout=10000")
+        if readonly:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:  # noqa: ANN401
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def open_store(dsn: str, *, max_batch: int = MAX_BATCH) -> Store:
+    """Open the store at *dsn* (it must have been migrated). Connects on first use."""
+    return Store(make_engine(dsn), make_engine(dsn, readonly=True, pool_size=2), max_batch=max_batch)

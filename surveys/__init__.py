@@ -1,0 +1,1 @@
+"""What citizens are asked: questions, answers, scores, reports. Imports crm."""
