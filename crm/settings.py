@@ -18,7 +18,9 @@ from crm.errors import SetupError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 InterfaceName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.\-]{1,15}$")]
-HostName = Annotated[str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?(\.|$))*$", max_length=253)]
+HostName = Annotated[
+    str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?(\.|$))*$", max_length=253)
+]
 DEMO_NAMES = {
     "vi": "Trung tâm Phục vụ hành chính công phường Bến Đò",
     "en": "Bến Đò Ward Public Administrative Service Centre",
@@ -135,7 +137,9 @@ def load_settings(path: Path) -> Settings:
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError:
-        raise SetupError(f"{path}: no such file; copy wificrm.example.toml there, or name one with --config") from None
+        raise SetupError(
+            f"{path}: no such file; copy wificrm.example.toml there, or name one with --config"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{path}: cannot be read: {error}") from None
     return parse_settings(text, str(path))
@@ -180,7 +184,10 @@ def _line_of(text: str, key: str) -> int:
                 found = number
             continue
         assigned = re.match(r"\s*([A-Za-z0-9_\-.\"]+)\s*=", line)
-        if assigned and ".".join(filter(None, [table, assigned.group(1).strip('"')])) in (key, ".".join(parts[:2])):
+        if assigned and ".".join(filter(None, [table, assigned.group(1).strip('"')])) in (
+            key,
+            ".".join(parts[:2]),
+        ):
             return number
     return found
 
@@ -206,18 +213,24 @@ def _check_meaning(settings: Settings) -> list[tuple[str, str]]:
             problems.append(("network.upstream_dns", f"{server!r} is not an IP address"))
     for host in settings.network.walled_garden:
         if not re.fullmatch(r"([a-z0-9]([a-z0-9\-]*[a-z0-9])?\.)+[a-z]{2,}", host):
-            problems.append(("network.walled_garden", f"{host!r} is not a host name such as dichvucong.gov.vn"))
+            problems.append(
+                ("network.walled_garden", f"{host!r} is not a host name such as dichvucong.gov.vn")
+            )
     try:
         ipaddress.ip_address(settings.console.address)
     except ValueError:
         problems.append(("console.address", "expected an IP address such as 127.0.0.1"))
     if settings.store.crm == settings.store.access:
-        problems.append(("store.access", "the access store must not be the crm store: answers and devices stay apart"))
+        problems.append(
+            ("store.access", "the access store must not be the crm store: answers and devices stay apart")
+        )
     problems += _check_venue(settings.venue)
     if bool(settings.portal.certificate) != bool(settings.portal.key):
         problems.append(("portal.key", "certificate and key go together; set both or none"))
     if settings.portal.certificate and not settings.portal.name:
-        problems.append(("portal.name", "a certificate needs the name it was made for, e.g. portal.example.vn"))
+        problems.append(
+            ("portal.name", "a certificate needs the name it was made for, e.g. portal.example.vn")
+        )
     ports = [settings.portal.port, settings.portal.tls_port, settings.console.port]
     if len(set(ports)) < len(ports):
         problems.append(("portal.port", "portal.port, portal.tls_port and console.port must differ"))
@@ -234,7 +247,9 @@ def _check_venue(venue: Venue) -> list[tuple[str, str]]:
         if not re.fullmatch(r"[a-z]{2,3}", language):
             problems.append(("venue.languages", f"{language!r} is not a language code such as vi or en"))
         elif language not in venue.names:
-            problems.append(("venue.names", f"the name in {language!r} is missing (venue.languages offers it)"))
+            problems.append(
+                ("venue.names", f"the name in {language!r} is missing (venue.languages offers it)")
+            )
     return problems
 
 

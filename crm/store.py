@@ -190,7 +190,9 @@ def store_url(dsn: str) -> URL:
     try:
         url = make_url(dsn)
     except ArgumentError:
-        raise SetupError("the store's address cannot be read; write a path or postgresql://user@host/name") from None
+        raise SetupError(
+            "the store's address cannot be read; write a path or postgresql://user@host/name"
+        ) from None
     drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
     backend = url.get_backend_name()
     if backend not in drivers:

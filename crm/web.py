@@ -110,7 +110,10 @@ async def read_form(request: web.Request) -> dict[str, str]:
 def html(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """An HTML answer that nobody keeps."""
     return web.Response(
-        text=text, status=status, content_type="text/html", headers={"Cache-Control": "no-store", **(headers or {})}
+        text=text,
+        status=status,
+        content_type="text/html",
+        headers={"Cache-Control": "no-store", **(headers or {})},
     )
 
 

@@ -1,0 +1,109 @@
+"""What tests share: real stores on both databases, and plain words where a part cannot run here."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from crm.migrate import migrate
+from crm.store import Store, make_engine, open_store
+
+POSTGRES_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A private PostgreSQL for this run; yields the DSN of its ``postgres`` database."""
+    if not POSTGRES_BIN or os.geteuid() != 0:
+        pytest.skip("PostgreSQL is not installed, or this run may not start one (needs root)")
+    home = tmp_path_factory.mktemp("postgres")
+    for folder in (home, *home.parents):
+        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    user = pwd.getpwnam("postgres")
+    os.chown(home, user.pw_uid, user.pw_gid)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    binary = POSTGRES_BIN[-1]
+    as_postgres = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    data = home / "data"
+    subprocess.run(
+        [
+            *as_postgres,
+            binary / "initdb",
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+    control = [*as_postgres, binary / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
+    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        yield f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_dsn(postgres_server: str) -> str:
+    """An empty PostgreSQL database, migrated to the newest crm schema."""
+    asyncio.run(_start_anew(postgres_server))
+    return postgres_server
+
+
+async def _start_anew(dsn: str) -> None:
+    engine = make_engine(dsn)
+    async with engine.begin() as conn:
+        await conn.execute(text("DROP SCHEMA public CASCADE"))
+        await conn.execute(text("CREATE SCHEMA public"))
+    await engine.dispose()
+    await migrate(dsn, "crm")
+
+
+@pytest.fixture
+def sqlite_dsn(tmp_path: Path) -> str:
+    """The path of an empty SQLite store, migrated to the newest crm schema."""
+    dsn = str(tmp_path / "crm.db")
+    asyncio.run(migrate(dsn, "crm"))
+    return dsn
+
+
+@pytest.fixture(params=["sqlite_dsn", pytest.param("postgres_dsn", marks=pytest.mark.postgres)])
+def both_dsns(request: pytest.FixtureRequest) -> str:
+    """An empty, migrated crm store's address: once SQLite, once PostgreSQL."""
+    dsn: str = request.getfixturevalue(request.param)
+    return dsn
+
+
+@pytest.fixture
+async def store(sqlite_dsn: str) -> AsyncIterator[Store]:
+    """An open, migrated crm store on SQLite."""
+    opened = open_store(sqlite_dsn)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def both_stores(both_dsns: str) -> AsyncIterator[Store]:
+    """An open, migrated crm store: once on SQLite, once on PostgreSQL."""
+    opened = open_store(both_dsns)
+    yield opened
+    await opened.close()

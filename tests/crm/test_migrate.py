@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+import captive.tables
+import crm.tables
+from crm.errors import SetupError
+from crm.migrate import is_current, migrate
+from crm.store import Store, make_engine, open_store
+
+
+async def test_the_steps_end_at_the_tables(both_stores: Store) -> None:
+    async with both_stores.read() as conn:
+        differences = await conn.run_sync(
+            lambda c: compare_metadata(MigrationContext.configure(c), crm.tables.metadata)
+        )
+    assert [] == differences
+
+
+async def test_the_access_store_too(tmp_path: Path) -> None:
+    dsn = str(tmp_path / "access.db")
+    await migrate(dsn, "captive")
+    access = open_store(dsn)
+    async with access.read() as conn:
+        differences = await conn.run_sync(
+            lambda c: compare_metadata(MigrationContext.configure(c), captive.tables.metadata)
+        )
+    await access.close()
+    assert [] == differences
+
+
+async def test_migrating_twice_keeps_what_is_there(both_dsns: str) -> None:
+    opened = open_store(both_dsns)
+    async with opened.begin() as conn:
+        await conn.execute(crm.tables.venue.insert().values(code="V", names={"vi": "Đây"}, languages=["vi"]))
+    await migrate(both_dsns, "crm")
+    async with opened.read() as conn:
+        assert {"vi": "Đây"} == (await conn.execute(crm.tables.venue.select())).one().names
+    await opened.close()
+
+
+async def test_a_store_from_the_future_is_refused_in_words(tmp_path: Path) -> None:
+    dsn = str(tmp_path / "crm.db")
+    await migrate(dsn, "crm")
+    assert await is_current(dsn, "crm")
+    engine = make_engine(dsn)
+    async with engine.begin() as conn:
+        await conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await engine.dispose()
+
+    assert not await is_current(dsn, "crm")
+    with pytest.raises(SetupError, match="newer than this program"):
+        await migrate(dsn, "crm")
+
+
+async def test_citizens_tables_have_no_order_of_arrival(store: Store) -> None:
+    """A rowid would number the answers as they came in."""
+    async with store.read() as conn:
+        for name in (
+            "response",
+            "answer_fact",
+            "daily_count",
+            "daily_funnel",
+            "monthly_hour",
+            "announcement_count",
+        ):
+            sql = (
+                await conn.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name})
+            ).scalar_one()
+            assert "WITHOUT ROWID" in sql, name
