@@ -4,9 +4,10 @@ What staff read and change stands in each package's own ``console.py``; `add_con
 whoever builds the application.
 """
 
-import logging
+import traceback
 from urllib.parse import quote
 
+import structlog
 from aiohttp import web
 
 from crm import sign_in
@@ -44,7 +45,7 @@ CONTENT_SECURITY_POLICY = (
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 
 def add_console(app: web.Application) -> None:
@@ -92,9 +93,10 @@ async def console_errors(request: web.Request, handler: Handler) -> web.StreamRe
         raise
     except StoreBusyError:
         response = _error_page(request, UserError("Too much is going on right now. Please try again.", 503))
-    except Exception:
-        # The route, not the path: paths may hold what somebody typed.
-        logger.exception("a console page failed: %s", request.match_info.route)
+    except Exception as error:
+        # Where, not what: paths and messages may hold what somebody typed.
+        where = "".join(traceback.format_tb(error.__traceback__)[-6:])
+        log.error("a console page failed", error=type(error).__name__, where=where)  # noqa: TRY400
         response = _error_page(request, UserError("Something went wrong. Please try again in a minute.", 500))
     return _harden(response)
 
@@ -128,13 +130,13 @@ def _harden(response: web.StreamResponse) -> web.StreamResponse:
 @web.middleware
 async def staff_session(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let in whoever the handler's mark lets in; check the form key of everything that is posted."""
-    if request.match_info.http_exception is not None or request.path.startswith("/static/"):
+    if request.path.startswith("/static/"):
         return await handler(request)
     session = await _find_session(request)
     if session is not None:
         request[SESSION] = session
     access = _access(request.match_info.handler)
-    if access == "public":
+    if access == "public" or request.match_info.http_exception is not None:
         return await handler(request)
     if access not in ("official", "manager"):
         raise RuntimeError("the page has no access mark")

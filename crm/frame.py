@@ -62,7 +62,7 @@ def safe_next(raw: str) -> str:
 
     Plain segments only: no host, no ``//``, no dots, no backslash, nothing a browser would mend into one.
     """
-    plain = r"/([\w\-]+(/[\w\-]+)*)?(\?[\w\-.~%=&+:,]*)?"
+    plain = r"/([\w\-]+(/[\w\-]+)*)?(\?[\w\-.~%=&+:,/]*)?"
     return raw if len(raw) <= 500 and re.fullmatch(plain, raw, re.ASCII) else "/"
 
 

@@ -5,6 +5,7 @@ Managers change things, officials read them; an account is bound to one venue or
 
 import asyncio
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -172,7 +173,7 @@ class SignInLimit:
         until = tries[-self.TRIES] if len(tries) >= self.TRIES else since
         if len(self._all) >= self.TRIES_IN_TOTAL:
             until = max(until, self._all[-self.TRIES_IN_TOTAL])
-        return max(0, round(until - since + 0.5)) if until > since else 0
+        return math.ceil(until - since)
 
     def tried(self, name: str, now: float) -> None:
         """Count an attempt."""

@@ -4,7 +4,7 @@ Mai manages every venue, Nam is an official of DEMO-P01, Tí is a stranger.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
@@ -57,7 +57,8 @@ def make_console(
     app = web.Application(client_max_size=MAX_CONSOLE_FORM)
     words = load_words()
     app[SETTINGS], app[STORE], app[WORDS] = Settings(), store, words
-    app[CLOCK] = clock or Clock()
+    now: Callable[[], datetime] = clock or Clock()
+    app[CLOCK] = now
     app[TEMPLATES] = make_templates({name: name for name in packages}, words)
     add_console(app)
     app.add_routes(routes)
