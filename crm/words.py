@@ -15,6 +15,9 @@ from babel.messages.pofile import read_po
 SOURCE = "en"
 """The language the keys themselves are written in."""
 
+MAIN = "vi"
+"""The language that stands in for what a draft has no words for."""
+
 NAMES: Mapping[str, str] = {"vi": "Tiếng Việt", "en": "English", "km": "ភាសាខ្មែរ"}
 """What speakers of a language call it; every language that a catalogue exists for."""
 
@@ -56,6 +59,9 @@ def load_words() -> Words:
         write_mo(compiled, catalogue)
         compiled.seek(0)
         catalogues[language] = gettext.GNUTranslations(compiled)
+    for draft in DRAFTS:
+        # Whoever reads a draft lives in Viet Nam: what it lacks is said in Vietnamese rather than in English.
+        catalogues[draft].add_fallback(catalogues[MAIN])
     return Words(catalogues)
 
 
