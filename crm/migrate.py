@@ -3,6 +3,8 @@
 Each store's package has a ``migrations`` folder: an append-only list of steps for SQLite and PostgreSQL.
 """
 
+from pathlib import Path
+
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -13,7 +15,7 @@ from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import OperationalError
 
 from crm.errors import SetupError
-from crm.store import make_engine
+from crm.store import make_engine, store_url
 
 
 async def migrate(dsn: str, package: str) -> None:
@@ -55,7 +57,10 @@ def run_steps(context: EnvironmentContext, metadata: MetaData) -> None:
 
 
 async def is_current(dsn: str, package: str) -> bool:
-    """Whether the store at *dsn* has the newest schema of *package*."""
+    """Whether the store at *dsn* is there and has the newest schema of *package*."""
+    database = store_url(dsn).database
+    if "://" not in dsn and database and not Path(database).exists():
+        return False
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")
     head = ScriptDirectory.from_config(config).get_current_head()

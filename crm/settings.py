@@ -10,6 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -55,6 +56,13 @@ class Network(Section, frozen=True):
     upstream_dns: tuple[str, ...] = ()
     masquerade: bool = True
     walled_garden: tuple[str, ...] = ()
+    off_limits: tuple[str, ...] = (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "fc00::/7",
+    )
 
     @property
     def net4(self) -> ipaddress.IPv4Interface:
@@ -142,7 +150,28 @@ def load_settings(path: Path) -> Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{path}: cannot be read: {error}") from None
-    return parse_settings(text, str(path))
+    return _with_password(parse_settings(text, str(path)))
+
+
+def _with_password(settings: Settings) -> Settings:
+    """Put the database password, from ``WIFICRM_DATABASE_PASSWORD`` or its file, into the stores' addresses."""
+    password = os.environ.get("WIFICRM_DATABASE_PASSWORD", "")
+    if not password and settings.store.password_file:
+        try:
+            password = Path(settings.store.password_file).read_text("utf-8").strip()
+        except OSError as error:
+            raise SetupError(
+                f"store.password_file: {settings.store.password_file}: {error.strerror}"
+            ) from None
+    if not password:
+        return settings
+    stores = {
+        name: re.sub(
+            r"^(postgresql://[^:@/]+)@", lambda user: f"{user.group(1)}:{quote(password, safe='')}@", dsn
+        )
+        for name, dsn in (("crm", settings.store.crm), ("access", settings.store.access))
+    }
+    return msgspec.structs.replace(settings, store=msgspec.structs.replace(settings.store, **stores))
 
 
 def parse_settings(text: str, name: str = "settings") -> Settings:
@@ -194,45 +223,63 @@ def _line_of(text: str, key: str) -> int:
 
 def _check_meaning(settings: Settings) -> list[tuple[str, str]]:
     """What the types cannot say: [(key, what is wrong and what was expected)]."""
+    return [
+        *_check_network(settings.network),
+        *_check_venue(settings.venue),
+        *_check_portal(settings.portal, settings.console),
+        *_check_stores(settings.store),
+    ]
+
+
+def _check_network(network: Network) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
     for key, text, kind, example in (
-        ("network.address4", settings.network.address4, ipaddress.IPv4Interface, "192.168.50.1/24"),
-        ("network.address6", settings.network.address6, ipaddress.IPv6Interface, "fd50:7c3a:1::1/64"),
+        ("network.address4", network.address4, ipaddress.IPv4Interface, "192.168.50.1/24"),
+        ("network.address6", network.address6, ipaddress.IPv6Interface, "fd50:7c3a:1::1/64"),
     ):
         try:
-            if text or key.endswith("4"):
-                interface = kind(text)
-                if interface.network.num_addresses < 4:
-                    problems.append((key, f"the network is too small for guests; expected e.g. {example}"))
+            if (text or key == "network.address4") and kind(text).network.num_addresses < 4:
+                problems.append((key, f"the network is too small for guests; expected e.g. {example}"))
         except ValueError:
             problems.append((key, f"expected an address with its prefix, e.g. {example}"))
-    for server in settings.network.upstream_dns:
-        try:
-            ipaddress.ip_address(server)
-        except ValueError:
-            problems.append(("network.upstream_dns", f"{server!r} is not an IP address"))
-    for host in settings.network.walled_garden:
-        if not re.fullmatch(r"([a-z0-9]([a-z0-9\-]*[a-z0-9])?\.)+[a-z]{2,}", host):
-            problems.append(
-                ("network.walled_garden", f"{host!r} is not a host name such as dichvucong.gov.vn")
-            )
+    problems += [
+        ("network.upstream_dns", f"{server!r} is not an IP address such as 9.9.9.9")
+        for server in network.upstream_dns
+        if not _is_address(server)
+    ]
+    problems += [
+        ("network.walled_garden", f"{host!r} is not a host name such as dichvucong.gov.vn")
+        for host in network.walled_garden
+        if not re.fullmatch(r"([a-z0-9]([a-z0-9\-]*[a-z0-9])?\.)+[a-z]{2,}", host)
+    ]
+    return problems
+
+
+def _is_address(text: str) -> bool:
     try:
-        ipaddress.ip_address(settings.console.address)
+        ipaddress.ip_address(text)
     except ValueError:
+        return False
+    return True
+
+
+def _check_stores(store: StoreSection) -> list[tuple[str, str]]:
+    if store.crm == store.access:
+        return [("store.access", "must not be the crm store: answers and devices are kept apart")]
+    return []
+
+
+def _check_portal(portal: Portal, console: Console) -> list[tuple[str, str]]:
+    problems: list[tuple[str, str]] = []
+    if not _is_address(console.address):
         problems.append(("console.address", "expected an IP address such as 127.0.0.1"))
-    if settings.store.crm == settings.store.access:
-        problems.append(
-            ("store.access", "the access store must not be the crm store: answers and devices stay apart")
-        )
-    problems += _check_venue(settings.venue)
-    if bool(settings.portal.certificate) != bool(settings.portal.key):
+    if bool(portal.certificate) != bool(portal.key):
         problems.append(("portal.key", "certificate and key go together; set both or none"))
-    if settings.portal.certificate and not settings.portal.name:
+    if portal.certificate and not portal.name:
         problems.append(
             ("portal.name", "a certificate needs the name it was made for, e.g. portal.example.vn")
         )
-    ports = [settings.portal.port, settings.portal.tls_port, settings.console.port]
-    if len(set(ports)) < len(ports):
+    if len({portal.port, portal.tls_port, console.port}) < 3:
         problems.append(("portal.port", "portal.port, portal.tls_port and console.port must differ"))
     return problems
 
@@ -254,7 +301,7 @@ def _check_venue(venue: Venue) -> list[tuple[str, str]]:
 
 
 def secret(settings: Settings, name: str) -> bytes:
-    """The secret called *name*: from ``WIFICRM_<NAME>`` or a file in ``secrets``, made on first use (0600).
+    """The secret called *name*: ``WIFICRM_<NAME>``, or a file in ``secrets`` made on first use (0600).
 
     32 random bytes when it is ours to make. Raises `SetupError` when the folder cannot be written.
     """

@@ -25,10 +25,13 @@ MAX_WAITING = 20_000
 """Writes that may wait; past that a write is refused at once (`StoreBusyError`) rather than remembered."""
 
 TIDY_AFTER = 0.05
-"""Seconds without a write after which SQLite's write-ahead log is emptied; see `Store._tidy`."""
+"""Seconds without a commit after which SQLite's write-ahead log is emptied; see `Store._tidy`."""
 
 TIDY_AT_LATEST = 1.0
 """Seconds after which the log is emptied even when writes keep coming."""
+
+BUSY_TIMEOUT = 10_000
+"""Milliseconds for which SQLite waits for another process (the command line) to finish its write."""
 
 BatchWrite = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Sequence[Any]]]
 """Takes all items that wait for it and returns one result (or exception) per item, in order."""
@@ -56,6 +59,8 @@ class Store:
         self._wake = asyncio.Event()
         self._lock = asyncio.Lock()
         self._committer: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self._commits = 0
         self._closed = False
 
     @property
@@ -79,6 +84,7 @@ class Store:
         """A transaction of one's own: commits at the end, rolls back on an exception."""
         async with self._lock, self._writer.begin() as conn:
             yield conn
+        self._tidy_soon()
 
     async def write(self, batch: BatchWrite, item: Any) -> Any:  # noqa: ANN401
         """Group commit: hand *item* to *batch* in the next transaction; return after its commit.
@@ -103,38 +109,25 @@ class Store:
         if self._committer is not None:
             self._wake.set()
             await self._committer
-        await self._tidy()
+        if self._tidying is not None:
+            await self._tidying
         await self._reader.dispose()
         await self._writer.dispose()
 
     async def _commit_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        tidied = loop.time()
-        dirty = False
         while self._waiting or not self._closed:
             if not self._waiting:
                 self._wake.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), TIDY_AFTER if dirty else None)
-            if self._waiting:
-                group = self._waiting[: self._max_batch]
-                del self._waiting[: self._max_batch]
+                await self._wake.wait()
+            group = self._waiting[: self._max_batch]
+            del self._waiting[: self._max_batch]
+            if group:
                 await self._commit(group)
-                dirty = True
-            if dirty and (not self._waiting or loop.time() - tidied > TIDY_AT_LATEST):
-                if not self._waiting and not self._closed:
-                    self._wake.clear()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._wake.wait(), TIDY_AFTER)
-                    if self._waiting and loop.time() - tidied <= TIDY_AT_LATEST:
-                        continue
-                await self._tidy()
-                tidied, dirty = loop.time(), False
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
         try:
             results = await self._run(group)
-        except Exception as error:  # noqa: BLE001 - whatever it was belongs to whoever waits for it
+        except Exception as error:
             if len(group) == 1:
                 _settle(group[0], error)
                 return
@@ -157,18 +150,38 @@ class Store:
                     results[index] = answer
         return results
 
-    async def _tidy(self) -> None:
-        """Empty SQLite's write-ahead log.
+    def _tidy_soon(self) -> None:
+        self._commits += 1
+        if self._tidying is None and self.dialect == "sqlite":
+            self._tidying = asyncio.create_task(self._tidy_when_idle(), name="tidy")
+
+    async def _tidy_when_idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + TIDY_AT_LATEST
+        seen = -1
+        while seen != self._commits and loop.time() < latest and not self._closed:
+            seen = self._commits
+            await asyncio.sleep(TIDY_AFTER)
+        self._tidying = None
+        if not await self._tidy() and not self._closed:
+            self._tidy_soon()
+
+    async def _tidy(self) -> bool:
+        """Empty SQLite's write-ahead log; False when a reader still needs it.
 
         The log keeps page images in the order of commits: with the disk in hand it would tell in which
         order answers came, and so whose they are. It is emptied whenever the store is idle for a moment.
         """
-        if self.dialect != "sqlite":
-            return
         async with self._lock, self._writer.connect() as conn:
-            driver = await conn.get_raw_connection()
-            cursor = await driver.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
-            await cursor.close()
+            driver = (await conn.get_raw_connection()).driver_connection
+            assert driver is not None  # noqa: S101 - a connected engine has one
+            await driver.execute("PRAGMA busy_timeout=0")  # never make writers wait for a reader
+            try:
+                async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+                    busy = (await cursor.fetchone())[0]
+            finally:
+                await driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
+        return not busy
 
 
 def _settle(waiting: _Waiting, result: Any) -> None:  # noqa: ANN401
@@ -205,7 +218,9 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     url = store_url(dsn)
     if url.get_backend_name() == "postgresql":
         return create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": 10})
+    engine = create_async_engine(
+        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_TIMEOUT / 1000}
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401
@@ -215,7 +230,7 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA secure_delete=ON")
-        cursor.execute("PRAGMA busy_timeout=10000")
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
         if readonly:
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()

@@ -1,12 +1,15 @@
 """What every page shares: application keys, access marks, forms read with bounds, templates, headers."""
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 import jinja2
 import msgspec
+import structlog
 from aiohttp import web
 from markupsafe import Markup
 
@@ -14,6 +17,8 @@ from crm.errors import UserError
 from crm.settings import Settings
 from crm.store import Store
 from crm.words import NAMES, Words
+
+log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 HandlerT = TypeVar("HandlerT", bound=Handler)
@@ -37,6 +42,7 @@ class Guest(msgspec.Struct, frozen=True):
     network: str
     response: str  # the signed token under which this visit's answers are kept
     asked_today: bool  # the survey was answered or skipped today
+    started: bool  # an answer of this visit is stored
     online: bool
 
 
@@ -46,11 +52,67 @@ class Doorkeeper(Protocol):
     def guest(self, request: web.Request) -> Guest:
         """The guest that *request* comes from."""
 
+    def admit(self, request: web.Request, token: str) -> UUID:
+        """The response this guest may write to; raises `UserError` for any other."""
+
+    def answered(self, request: web.Request) -> None:
+        """An answer of this guest has been stored."""
+
     async def open(self, request: web.Request, language: str) -> web.StreamResponse:
         """Bring the guest online and answer with the way to the *You are online* page."""
 
 
 DOORKEEPER: web.AppKey[Doorkeeper] = web.AppKey("DOORKEEPER")
+
+GUEST_FRAME: web.AppKey[Callable[[web.Request, str], dict[str, Any]]] = web.AppKey("GUEST_FRAME")
+"""What every guest page's template gets: the language, the venue's name and phone, style, languages, here."""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """An announcement as a guest page shows it."""
+
+    id: int
+    title: str
+    body: Markup
+    urgent: bool
+
+
+class Notices(Protocol):
+    """The announcements of this venue; the campaigns half knows them."""
+
+    async def shown(self, day: date, language: str) -> Sequence[Notice]:
+        """What is announced on *day*, the most important first."""
+
+    async def count_shown(self, ids: Sequence[int], day: date, language: str) -> None:
+        """One guest has been shown the announcements *ids*."""
+
+
+NOTICES: web.AppKey[Notices] = web.AppKey("NOTICES")
+
+
+class Background:
+    """Small writes that nobody waits for, finished before the program ends."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* soon; what fails is logged."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def finish(self) -> None:
+        """Wait for all that is under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background write failed", error=type(task.exception()).__name__)
+
+
+BACKGROUND = web.AppKey("BACKGROUND", Background)
 
 
 def public(handler: HandlerT) -> HandlerT:

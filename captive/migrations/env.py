@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from crm.migrate import run_steps
 from captive.tables import metadata
+from crm.migrate import run_steps
 
 run_steps(context, metadata)  # type: ignore[arg-type]

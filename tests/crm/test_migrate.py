@@ -17,7 +17,7 @@ async def test_the_steps_end_at_the_tables(both_stores: Store) -> None:
         differences = await conn.run_sync(
             lambda c: compare_metadata(MigrationContext.configure(c), crm.tables.metadata)
         )
-    assert [] == differences
+    assert differences == []
 
 
 async def test_the_access_store_too(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ async def test_the_access_store_too(tmp_path: Path) -> None:
             lambda c: compare_metadata(MigrationContext.configure(c), captive.tables.metadata)
         )
     await access.close()
-    assert [] == differences
+    assert differences == []
 
 
 async def test_migrating_twice_keeps_what_is_there(both_dsns: str) -> None:
@@ -38,7 +38,7 @@ async def test_migrating_twice_keeps_what_is_there(both_dsns: str) -> None:
         await conn.execute(crm.tables.venue.insert().values(code="V", names={"vi": "Đây"}, languages=["vi"]))
     await migrate(both_dsns, "crm")
     async with opened.read() as conn:
-        assert {"vi": "Đây"} == (await conn.execute(crm.tables.venue.select())).one().names
+        assert (await conn.execute(crm.tables.venue.select())).one().names == {"vi": "Đây"}
     await opened.close()
 
 

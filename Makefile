@@ -1,0 +1,51 @@
+# Two commands matter: make demo, make test. The rest serves them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+DATA ?= demo-data
+
+.PHONY: help demo test venv lint bench lock clean system
+
+help:  ## what can be made
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(BIN)/wificrm  ## play a whole centre on this machine (no root)
+	$(BIN)/wificrm demo --port $(PORT) --data $(DATA)
+
+venv: $(BIN)/wificrm  ## the program and its libraries in .venv, as the lock file has them
+
+$(BIN)/wificrm: pyproject.toml requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit("wificrm needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/wificrm requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+test: system $(VENV)/.dev lint  ## every test, the venue lab and the browser too (root on Debian)
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## format, style, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+system:  # what tests need of the system: installed on Debian as root, named elsewhere
+	@tests/install_system
+
+bench: $(VENV)/.dev  ## the figures, each beside its limit
+	$(BIN)/python -m bench
+
+lock: $(VENV)/.dev  ## pin the libraries anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --extra reports --extra postgres -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras -o requirements-dev.lock pyproject.toml
+
+clean:  ## remove what was made here
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts

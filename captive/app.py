@@ -1,0 +1,297 @@
+"""The composition root: builds the guest portal and the staff console, runs both, closes what it opened."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import structlog
+import surveys.console
+from aiohttp import web
+
+import campaigns.console
+import campaigns.pages
+import captive.pages
+import surveys.pages
+from campaigns.pages import announcements_for
+from campaigns.store import Seen, count_seen
+from captive.door import Door
+from captive.first_page import FirstPages
+from captive.gateway import GateClient, Gateway, OpenGateway
+from captive.grants import Grants
+from captive.guest_web import (
+    DOOR,
+    GATED,
+    ORIGIN,
+    STYLE,
+    guest_headers,
+    guest_origin,
+    guest_style,
+    make_frame,
+    make_guest_middleware,
+)
+from captive.neighbours import Loopback, Neighbours, follow_neighbours
+from captive.pages import DEMO, FIRST_PAGES
+from crm.console import MAX_CONSOLE_FORM, add_console
+from crm.errors import SetupError
+from crm.settings import Settings, secret
+from crm.store import Store, open_store
+from crm.times import local_moment
+from crm.venues import save_venue
+from crm.web import (
+    BACKGROUND,
+    CLOCK,
+    DOORKEEPER,
+    GUEST_FRAME,
+    MAX_FORM,
+    NOTICES,
+    SETTINGS,
+    STORE,
+    TEMPLATES,
+    WORDS,
+    Background,
+    Clock,
+    Notice,
+    make_templates,
+)
+from crm.words import Words, load_words
+from surveys.pages import VERSION
+from surveys.questionnaire_files import load_questionnaire
+from surveys.questions import in_language
+from surveys.store import Version, publish
+
+log = structlog.get_logger()
+
+TICK = 2.0
+"""Seconds between two looks at the gateway, the announcements, the day and the certificate."""
+
+_PACKAGES = {name: name for name in ("crm", "surveys", "campaigns", "captive")}
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What both applications share; built once in `running`."""
+
+    settings: Settings
+    store: Store
+    words: Words
+    clock: Clock
+    background: Background
+
+
+class VenueNotices:
+    """The venue's announcements for its guest pages (a `crm.web.Notices`)."""
+
+    def __init__(self, store: Store, venue: str) -> None:
+        self._store = store
+        self._venue = venue
+
+    async def shown(self, day: date, language: str) -> Sequence[Notice]:
+        """What is announced on *day*."""
+        urgent, others = await announcements_for(self._store, self._venue, day, language)
+        return [*urgent, *others]
+
+    async def count_shown(self, ids: Sequence[int], day: date, language: str) -> None:
+        """One guest has been shown *ids*."""
+        for each in ids:
+            seen = Seen(announcement_id=each, venue=self._venue, day=day, language=language, event="shown")
+            await self._store.write(count_seen, seen)
+
+
+def _share(app: web.Application, deps: Deps) -> None:
+    app[SETTINGS], app[STORE], app[WORDS], app[CLOCK] = deps.settings, deps.store, deps.words, deps.clock
+    app[BACKGROUND] = deps.background
+    app[TEMPLATES] = make_templates(_PACKAGES, deps.words)
+    app[TEMPLATES].globals["in_language"] = in_language
+
+
+def make_portal(
+    deps: Deps, door: Door, version: Callable[[], Version], *, demo: bool = False
+) -> web.Application:
+    """The guest portal."""
+    settings = deps.settings
+    style = guest_style(settings.venue.accent)
+    app = web.Application(
+        client_max_size=MAX_FORM, middlewares=[make_guest_middleware(settings, guest_headers(style))]
+    )
+    _share(app, deps)
+    app[DOOR] = door
+    app[DOORKEEPER] = door
+    app[STYLE], app[ORIGIN], app[GATED] = style, guest_origin(settings), settings.gate.gateway != "open"
+    app[GUEST_FRAME] = make_frame(settings, style)
+    app[NOTICES] = VenueNotices(deps.store, settings.venue.code)
+    app[VERSION], app[DEMO] = version, demo
+    first_frame = {
+        "venue_phone": settings.venue.phone,
+        "style": style,
+        "here": "",
+        "languages": settings.venue.languages,
+    }
+    app[FIRST_PAGES] = FirstPages(app, settings, first_frame, demo=demo)
+    app.add_routes([*captive.pages.ROUTES, *surveys.pages.ROUTES, *campaigns.pages.ROUTES])
+    return app
+
+
+def make_console(deps: Deps) -> web.Application:
+    """The staff console."""
+    app = web.Application(client_max_size=MAX_CONSOLE_FORM)
+    _share(app, deps)
+    add_console(app)
+    app.add_routes([*surveys.console.ROUTES, *campaigns.console.ROUTES])
+    return app
+
+
+def make_gateway(settings: Settings) -> Gateway:
+    """The gateway that the settings name."""
+    return OpenGateway() if settings.gate.gateway == "open" else GateClient(settings.gate.socket)
+
+
+async def make_neighbours(settings: Settings) -> Neighbours:
+    """Who tells devices by their addresses."""
+    return Loopback() if settings.gate.gateway == "open" else await follow_neighbours(settings.network.guest)
+
+
+class Certificate:
+    """The portal's TLS certificate, read again when its file changes; no restart needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = (Path(settings.portal.certificate), Path(settings.portal.key))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._read_at = self._changed()
+        self._load()
+
+    def refresh(self) -> None:
+        """Read the files again if they are newer; a broken pair is told and the old one serves on."""
+        with contextlib.suppress(OSError):
+            changed = self._changed()
+            if changed != self._read_at:
+                self._read_at = changed
+                try:
+                    self._load()
+                    log.info("certificate read again")
+                except SetupError as error:
+                    log.error("the new certificate is not used", reason=str(error))  # noqa: TRY400
+
+    def _changed(self) -> tuple[int, ...]:
+        try:
+            return tuple(file.stat().st_mtime_ns for file in self._files)
+        except OSError as error:
+            raise SetupError(f"portal.certificate: {error.filename}: {error.strerror}") from None
+
+    def _load(self) -> None:
+        try:
+            self.context.load_cert_chain(*self._files)
+        except (ssl.SSLError, OSError) as error:
+            raise SetupError(f"portal.certificate and portal.key do not make a pair: {error}") from None
+
+
+@contextlib.asynccontextmanager
+async def running(
+    settings: Settings, *, host: str | None = None, demo: bool = False, clock: Clock = utc_now
+) -> AsyncIterator[None]:
+    """Serve portal and console while the context is open. Raises `SetupError` when they cannot start."""
+    async with contextlib.AsyncExitStack() as stack:
+        store, access = open_store(settings.store.crm), open_store(settings.store.access)
+        stack.push_async_callback(store.close)
+        stack.push_async_callback(access.close)
+        background = Background()
+        stack.push_async_callback(background.finish)
+        deps = Deps(settings, store, load_words(), clock, background)
+        version = await _publish(settings, store, clock)
+
+        gateway = make_gateway(settings)
+        stack.push_async_callback(gateway.close)
+        neighbours = await make_neighbours(settings)
+        stack.push_async_callback(neighbours.close)
+        grants = Grants(access, gateway, clock, settings.grant.minutes)
+        today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
+        await grants.load(today)
+        door = Door(
+            grants, neighbours, secret(settings, "forms"), settings.venue.code, settings.network.guest
+        )
+        await door.start_day(today)
+        neighbours.on_join = door.on_join
+
+        portal = make_portal(deps, door, lambda: version, demo=demo)
+        await portal[FIRST_PAGES].refresh(today)
+        certificate = Certificate(settings) if settings.tls else None
+        await _listen(stack, settings, portal, make_console(deps), certificate, host)
+        await grants.reconcile()
+        ticking = asyncio.create_task(_tick_for_ever(deps, portal, certificate), name="tick")
+        stack.push_async_callback(_cancel, ticking)
+        yield
+
+
+async def _publish(settings: Settings, store: Store, clock: Clock) -> Version:
+    """The venue and its questionnaire, as the settings have them, in the store."""
+    day = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
+    questionnaire = load_questionnaire(settings.venue.questionnaire)
+    async with store.begin() as conn:
+        await save_venue(conn, settings.venue)
+        return await publish(conn, settings.venue.code, questionnaire, day)
+
+
+async def _listen(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    portal: web.Application,
+    console: web.Application,
+    certificate: Certificate | None,
+    host: str | None,
+) -> None:
+    """Open the sockets: the portal's on the guest addresses, the console's on its own."""
+    guest = web.AppRunner(
+        portal, access_log=None, keepalive_timeout=15, handle_signals=False, shutdown_timeout=3
+    )
+    staff = web.AppRunner(console, access_log=None, handle_signals=False, shutdown_timeout=3)
+    for runner in (guest, staff):
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+    sites: list[tuple[str, web.TCPSite]] = [
+        ("portal.port", web.TCPSite(guest, host, settings.portal.port, backlog=1024)),
+        ("console.port", web.TCPSite(staff, settings.console.address, settings.console.port)),
+    ]
+    if certificate is not None:
+        tls = web.TCPSite(
+            guest, host, settings.portal.tls_port, ssl_context=certificate.context, backlog=1024
+        )
+        sites.append(("portal.tls_port", tls))
+    for key, site in sites:
+        try:
+            await site.start()
+        except OSError as error:
+            raise SetupError(
+                f"{key}: {site.name} cannot be opened: {error.strerror}; is another program there?"
+            ) from None
+
+
+async def _tick_for_ever(deps: Deps, portal: web.Application, certificate: Certificate | None) -> None:
+    """Whatever follows the time: the day, the grants, the announcements, the certificate."""
+    zone = ZoneInfo(deps.settings.venue.timezone)
+    while True:
+        await asyncio.sleep(TICK)
+        try:
+            today = local_moment(deps.clock(), zone).day
+            await portal[DOOR].start_day(today)
+            await portal[DOOR].grants.reconcile()
+            await portal[FIRST_PAGES].refresh(today)
+            if certificate is not None:
+                certificate.refresh()
+        except Exception as error:
+            log.exception("the regular look failed; it is tried again", error=type(error).__name__)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,173 @@
+"""What works on this box, line by line, and what to do about the rest."""
+
+import asyncio
+import shutil
+import sqlite3
+import ssl
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from captive import box
+from captive.gateway import GateClient, GatewayError
+from crm.errors import SetupError
+from crm.migrate import is_current
+from crm.settings import Settings
+
+SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock that shows an earlier time has not been set since the box woke up."""
+
+LOW_DISK = 200 * 2**20
+"""Bytes; below it SQLite may fail to commit within weeks of answers."""
+
+WARN_DAYS = 21
+"""Days before a certificate ends at which somebody should look why it was not renewed."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing looked at: *state* is ok, warning or fault; *detail* says what is and what to do."""
+
+    what: str
+    state: Literal["ok", "warning", "fault"]
+    detail: str
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Look at the stores, the gateway, the gate, the portal, the certificate, the clock and the disk."""
+    return [
+        *[await _store(name, dsn, package) for name, dsn, package in _stores(settings)],
+        *_gateway(settings),
+        await _gate(settings),
+        await _portal(settings),
+        _certificate(settings),
+        _clock(),
+        _disk(settings),
+    ]
+
+
+def as_text(findings: list[Finding]) -> str:
+    """The findings, one a line."""
+    signs = {"ok": "ok     ", "warning": "WARNING", "fault": "FAULT  "}
+    return "\n".join(f"{signs[each.state]}  {each.what}: {each.detail}" for each in findings)
+
+
+def as_json(findings: list[Finding]) -> str:
+    """The findings for a machine."""
+    return msgspec.json.encode(findings).decode()
+
+
+def _stores(settings: Settings) -> list[tuple[str, str, str]]:
+    return [("crm store", settings.store.crm, "crm"), ("access store", settings.store.access, "captive")]
+
+
+async def _store(name: str, dsn: str, package: str) -> Finding:
+    try:
+        if not await is_current(dsn, package):
+            return Finding(name, "fault", "not of this program's schema; run: wificrm migrate")
+        if "://" not in dsn:
+            verdict = await asyncio.to_thread(_integrity, dsn)
+            if verdict != "ok":
+                return Finding(name, "fault", f"damaged ({verdict}); restore the last backup")
+    except (SetupError, OSError) as error:
+        return Finding(name, "fault", str(error))
+    except sqlite3.DatabaseError as error:
+        return Finding(name, "fault", f"{error}; restore the last backup")
+    return Finding(name, "ok", "readable, of this program's schema")
+
+
+def _integrity(path: str) -> str:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        return str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def _gateway(settings: Settings) -> list[Finding]:
+    if settings.gate.gateway == "open":
+        return [
+            Finding("gateway", "warning", "gate.gateway is open: everybody is online, nothing is enforced")
+        ]
+    problems = box.check(settings)
+    return [Finding("gateway", "fault", problem) for problem in problems] or [
+        Finding("gateway", "ok", "table and dnsmasq configuration verified by nft and dnsmasq")
+    ]
+
+
+async def _gate(settings: Settings) -> Finding:
+    if settings.gate.gateway == "open":
+        return Finding("gate", "ok", "not used")
+    gate = GateClient(settings.gate.socket)
+    try:
+        return Finding("gate", "ok", f"answers; {len(await gate.list())} devices are online")
+    except GatewayError as error:
+        return Finding("gate", "fault", f"{error}; start it: wificrm gate")
+    finally:
+        await gate.close()
+
+
+async def _portal(settings: Settings) -> Finding:
+    """Ask the portal what a phone asks first."""
+    host = "127.0.0.1" if settings.gate.gateway == "open" else str(settings.network.net4.ip)
+    request = (
+        b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(host, settings.portal.port)
+            writer.write(request)
+            answer = await reader.read(2048)
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        return Finding(
+            "portal", "fault", f"no answer on {host}:{settings.portal.port} ({error}); wificrm serve"
+        )
+    if not answer.startswith(b"HTTP/1.1 302") or b"Location: http" not in answer:
+        return Finding(
+            "portal", "fault", "a phone's probe is not redirected; is another server on this port?"
+        )
+    return Finding("portal", "ok", "a phone's probe is redirected to the first page")
+
+
+def _certificate(settings: Settings) -> Finding:
+    if not settings.tls:
+        return Finding(
+            "certificate", "warning", "none: phones find the portal by redirect only (no RFC 8908 API)"
+        )
+    told = subprocess.run(
+        ["openssl", "x509", "-noout", "-enddate", "-in", settings.portal.certificate],  # noqa: S607 - found on PATH
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    if told.returncode:
+        return Finding(
+            "certificate", "fault", f"{settings.portal.certificate}: not readable as a certificate"
+        )
+    ends = ssl.cert_time_to_seconds(told.stdout.strip().removeprefix("notAfter="))
+    days = int((ends - datetime.now(UTC).timestamp()) // 86_400)
+    state: Literal["ok", "warning", "fault"] = (
+        "fault" if days < 0 else "warning" if days < WARN_DAYS else "ok"
+    )
+    return Finding("certificate", state, f"{days} days left" if days >= 0 else "expired; renew it")
+
+
+def _clock() -> Finding:
+    if datetime.now(UTC) < SOUND_CLOCK:
+        return Finding("clock", "fault", "shows a time in the past; set up NTP (systemd-timesyncd, chrony)")
+    return Finding("clock", "ok", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+
+
+def _disk(settings: Settings) -> Finding:
+    if "://" in settings.store.crm:
+        return Finding("disk", "ok", "the store is elsewhere")
+    folder = Path(settings.store.crm).parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return Finding("disk", "fault", f"{folder}: {error.strerror}")
+    return Finding("disk", "fault" if free < LOW_DISK else "ok", f"{free // 2**20} MiB free")

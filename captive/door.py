@@ -1,0 +1,138 @@
+"""The device behind a request: who it is (in memory only), what it has seen, and how it gets online."""
+
+import asyncio
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import date
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from captive.gateway import GatewayError
+from captive.grants import Grants
+from captive.neighbours import Neighbours
+from crm import tokens
+from crm.errors import UserError
+from crm.web import Guest
+
+log = structlog.get_logger()
+
+MAX_VISITS = 20_000
+"""Devices remembered at most; past that the one seen longest ago is forgotten."""
+
+DEVICE = web.RequestKey("DEVICE", str)
+"""The MAC (or, in the demo, the address) that a request comes from."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """What one device did today. Lives in memory, goes at midnight."""
+
+    response: UUID = field(default_factory=uuid.uuid4)  # version 4: random
+    shown: bool = False
+    started: bool = False
+    wanted: str = ""
+
+
+class Door:
+    """Tells the pages whom they serve, without identity, and opens the network (a `crm.web.Doorkeeper`)."""
+
+    def __init__(self, grants: Grants, neighbours: Neighbours, key: bytes, venue: str, network: str) -> None:
+        self.grants = grants
+        self._neighbours = neighbours
+        self._key = key
+        self._venue = venue
+        self._network = network
+        self._visits: dict[str, Visit] = {}
+        self._today = date.min
+        self._opening: set[asyncio.Task[None]] = set()
+
+    async def start_day(self, today: date) -> None:
+        """Forget yesterday: visits, marks, and the secret behind them."""
+        if today != self._today:
+            await self.grants.start_day(today)
+            self._today = today
+            self._visits.clear()
+
+    async def recognise(self, request: web.Request) -> str | None:
+        """The device behind *request*; None when it is not on the guest network."""
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        return await self._neighbours.device(peer[0]) if peer else None
+
+    def visit(self, device: str) -> Visit:
+        """What *device* did today."""
+        visit = self._visits.pop(device, None)
+        if visit is None:
+            visit = Visit()
+            if len(self._visits) >= MAX_VISITS:
+                del self._visits[next(iter(self._visits))]
+        self._visits[device] = visit  # last in order: seen last
+        return visit
+
+    def guest(self, request: web.Request) -> Guest:
+        """The guest behind *request*, without identity."""
+        device = request[DEVICE]
+        visit = self.visit(device)
+        return Guest(
+            venue=self._venue,
+            network=self._network,
+            response=tokens.sign(visit.response, self._today, self._key),
+            asked_today=self.grants.was_asked(device),
+            started=visit.started,
+            online=self.grants.seconds_left(device) > 0,
+        )
+
+    def admit(self, request: web.Request, token: str) -> UUID:
+        """The response that this guest may write to. Raises `UserError` for any other.
+
+        After a restart the device's page still carries the token from before; it is taken up again.
+        """
+        response = tokens.read(token, self._today, self._key)
+        visit = self.visit(request[DEVICE])
+        if response != visit.response:
+            if visit.started:
+                raise UserError("This page is out of date. Please open the survey again.", 409)
+            visit.response = response
+        return response
+
+    def answered(self, request: web.Request) -> None:
+        """An answer of this guest has been stored."""
+        self.visit(request[DEVICE]).started = True
+
+    async def open(self, request: web.Request, language: str) -> web.StreamResponse:
+        """Bring the guest online, and send it to the *You are online* page of the portal itself.
+
+        The order is that of RFC 8952's clients: the kernel first, then the API's answer, then a full
+        navigation, on which phones look again.
+        """
+        device = request[DEVICE]
+        if not self.grants.seconds_left(device):
+            try:
+                await self.grants.grant(device)
+            except GatewayError as error:
+                log.error("a grant is waiting for the gateway", reason=str(error))  # noqa: TRY400
+                raise UserError(
+                    "The Internet connection is being prepared. Please try again in a few seconds.", 503
+                ) from None
+        raise web.HTTPSeeOther(f"/{language}/online")
+
+    def on_join(self, mac: str) -> None:
+        """A device has joined: whoever was asked today is online before its first probe is answered."""
+        if self.grants.was_asked(mac) and not self.grants.seconds_left(mac):
+            task = asyncio.create_task(self.welcome_back(mac))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    async def welcome_back(self, mac: str) -> None:
+        """Bring *mac* online again without asking."""
+        try:
+            await self.grants.grant(mac)
+        except GatewayError as error:
+            log.warning("a returning guest is waiting for the gateway", reason=str(error))
+
+    def forget(self, devices: Collection[str]) -> None:
+        """Forget visits (the demo's *play another phone*)."""
+        for device in devices:
+            self._visits.pop(device, None)

@@ -1,0 +1,215 @@
+"""Around every guest page: whose request it is, probes told from pages, errors as pages, headers."""
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+import structlog
+from aiohttp import web
+from markupsafe import Markup
+
+from captive.door import DEVICE, Door
+from captive.probes import host_name, wanted_page
+from crm.colours import page_style
+from crm.errors import UserError
+from crm.settings import Settings
+from crm.store import StoreBusyError
+from crm.web import GUEST_FRAME, SECURITY_HEADERS, WORDS, Handler, html, render
+from crm.words import choose_language
+
+log = structlog.get_logger()
+
+DOOR = web.AppKey("DOOR", Door)
+OWN_HOSTS: web.AppKey[frozenset[str]] = web.AppKey("OWN_HOSTS")
+STYLE = web.AppKey("STYLE", str)
+ORIGIN = web.AppKey("ORIGIN", str)
+"""Scheme, name and port under which guests reach the portal; "" when it goes by its address."""
+
+PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
+API_PATH = "/captive-portal/api"
+
+
+def own_hosts(settings: Settings) -> frozenset[str]:
+    """The host names under which a request is for the portal itself and not a probe."""
+    names = {settings.portal.name, str(settings.network.net4.ip)}
+    if settings.network.net6 is not None:
+        names.add(str(settings.network.net6.ip))
+    if settings.gate.gateway == "open":
+        names |= {"localhost", "127.0.0.1", "::1"}
+    return frozenset(names - {""})
+
+
+def guest_origin(settings: Settings) -> str:
+    """Where probes are sent: the portal's name, or "" where only its address can be used."""
+    if settings.tls:
+        return f"https://{settings.portal.name}"
+    return f"http://{settings.portal.name}" if settings.portal.name else ""
+
+
+def guest_style(accent: str) -> str:
+    """The style sheet inside every guest page, in the centre's colour."""
+    return page_style(resources.files("crm").joinpath("static/guest.css").read_text("utf-8"), accent)
+
+
+def guest_headers(style: str) -> dict[str, str]:
+    """The headers of guest pages: this one style, no script, no other host."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    return {**SECURITY_HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-store"}
+
+
+def make_frame(settings: Settings, style: str) -> Any:  # noqa: ANN401
+    """The function behind `crm.web.GUEST_FRAME`."""
+    markup = Markup(style)  # noqa: S704 - our own style sheet
+
+    def frame(request: web.Request, language: str) -> dict[str, Any]:
+        names = settings.venue.names
+        inside = request.match_info.get("language") is not None and request.method in ("GET", "HEAD")
+        return {
+            "venue_name": names.get(language) or names[settings.venue.languages[0]],
+            "venue_phone": settings.venue.phone,
+            "style": markup,
+            "here": request.path_qs.removeprefix(f"/{language}") if inside else "",
+            "languages": settings.venue.languages,
+        }
+
+    return frame
+
+
+def guest_language(request: web.Request, settings: Settings) -> str:
+    """The language of this request: that of its path, else the phone's."""
+    wanted = request.match_info.get("language", "")
+    if wanted in settings.venue.languages:
+        return wanted
+    return choose_language(request.headers.get("Accept-Language", ""), settings.venue.languages)
+
+
+def make_guest_middleware(settings: Settings, headers: dict[str, str]) -> Any:  # noqa: ANN401
+    """The one middleware of the guest portal."""
+    hosts = own_hosts(settings)
+
+    @web.middleware
+    async def guest_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        door = request.app[DOOR]
+        device = await door.recognise(request)
+        if host_name(request.headers.get("Host", "")) not in hosts:
+            return await _answer_probe(request, device)
+        if settings.tls and not request.secure:
+            return _redirect(guest_origin(settings) + request.path_qs)
+        try:
+            if device is None:
+                return _outside(request, settings)
+            request[DEVICE] = device
+            if (
+                request.match_info.get("language", settings.venue.languages[0])
+                not in settings.venue.languages
+            ):
+                raise web.HTTPNotFound  # noqa: TRY301 - one place turns it into a page
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = error if error.status < 400 else _told(request, settings, _as_user_error(error))
+        except UserError as error:
+            response = _told(request, settings, error)
+        except StoreBusyError:
+            busy = UserError(
+                "Many people are answering at this moment. Please try again in a few seconds.", 503
+            )
+            response = _told(request, settings, busy)
+        except Exception as error:
+            log.exception("a guest page failed", page=_route(request), error=type(error).__name__)
+            response = _told(request, settings, UserError("Something went wrong, please try again.", 500))
+        for name, value in headers.items():
+            if name not in response.headers:
+                response.headers[name] = value
+        return response
+
+    return guest_middleware
+
+
+async def _answer_probe(request: web.Request, device: str | None) -> web.Response:
+    """The one answer that every system calls a portal: 302, absolute, short body, not kept, closed."""
+    door = request.app[DOOR]
+    host = request.headers.get("Host", "")
+    page = wanted_page(request.method, host, request.raw_path, request.headers.get("Accept", ""))
+    if device is not None:
+        if page:
+            door.visit(device).wanted = page
+        if door.grants.was_asked(device) and not door.grants.seconds_left(device):
+            await door.welcome_back(device)
+            if page and door.grants.seconds_left(device):
+                return _redirect(page)
+    return _redirect(_origin(request) + "/")
+
+
+def _redirect(location: str) -> web.Response:
+    response = web.Response(
+        status=302,
+        text=PROBE_BODY.format(location.replace("&", "&amp;").replace("'", "%27").replace("<", "%3C")),
+        content_type="text/html",
+        headers={"Location": location, "Cache-Control": "no-store", "Connection": "close"},
+    )
+    response.force_close()
+    return response
+
+
+def _origin(request: web.Request) -> str:
+    """Where this guest finds the portal; without a name, the address its connection ended at."""
+    if request.app[ORIGIN]:
+        return request.app[ORIGIN]
+    own = request.transport.get_extra_info("sockname") if request.transport else None
+    address, port = own[:2] if own else ("127.0.0.1", 80)
+    address = address.partition("%")[0].removeprefix("::ffff:")
+    shown = f"[{address}]" if ":" in address else address
+    return f"http://{shown}" if request.app[GATED] else f"http://{shown}:{port}"
+
+
+GATED = web.AppKey("GATED", bool)
+"""Whether a gateway redirects port 80 to the portal, so that its address needs no port."""
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern: never the path itself, which may carry a token."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+def _as_user_error(error: web.HTTPException) -> UserError:
+    if error.status == 404:
+        return UserError("There is no such page here.", 404)
+    if error.status == 405:
+        return UserError("This page cannot be used in that way. Please go back and use its buttons.", 405)
+    if error.status == 413:
+        return UserError("That is too long. Please shorten it and send it again.", 413)
+    return UserError("This request cannot be understood. Please go back and try again.", error.status)
+
+
+def _told(request: web.Request, settings: Settings, error: UserError) -> web.Response:
+    """*error* as a page in the guest's language, always with a way online."""
+    language = guest_language(request, settings)
+    frame = request.app[GUEST_FRAME](request, language)
+    token = request.app[DOOR].guest(request).response if DEVICE in request else ""
+    page = render(
+        request.app,
+        "crm/guest_error.html",
+        language,
+        **{**frame, "here": ""},
+        title=request.app[WORDS].say(language, "That did not work"),
+        sentence=request.app[WORDS].say(language, error.message, **error.values),
+        retry=f"/{language}",
+        token=token,
+    )
+    return html(page, status=error.status)
+
+
+def _outside(request: web.Request, settings: Settings) -> web.Response:
+    language = guest_language(request, settings)
+    frame = request.app[GUEST_FRAME](request, language)
+    title = request.app[WORDS].say(language, "Join the Wi-Fi first")
+    return html(
+        render(request.app, "captive/outside.html", language, **{**frame, "here": ""}, title=title),
+        status=403,
+    )

@@ -1,0 +1,68 @@
+"""What devices ask before a person does: whose request it is, and what page the person wanted.
+
+The answer to every probe is the same (a 302 with an absolute Location), because no other answer is called
+a portal by every system; recognising probe hosts serves only to tell a probe from a page somebody wanted.
+"""
+
+PROBE_HOSTS = frozenset(
+    {
+        "captive.apple.com",
+        "www.apple.com",
+        "apple.com",
+        "www.appleiphonecell.com",
+        "www.airport.us",
+        "www.ibook.info",
+        "www.itools.info",
+        "www.thinkdifferent.us",
+        "netcts.cdn-apple.com",
+        "connectivitycheck.gstatic.com",
+        "www.gstatic.com",
+        "connectivitycheck.android.com",
+        "clients3.google.com",
+        "play.googleapis.com",
+        "detectportal.firefox.com",
+        "connectivity-check.ubuntu.com",
+        "fedoraproject.org",
+        "network-test.debian.org",
+        "nmcheck.gnome.org",
+        "www.msftconnecttest.com",
+        "ipv6.msftconnecttest.com",
+        "www.msftncsi.com",
+        "spectrum.s3.amazonaws.com",
+        "connect.rom.miui.com",
+        "connectivitycheck.platform.hicloud.com",
+        "connectivitycheck.cbg-app.huawei.com",
+        "connectivitycheck.platform.hihonorcloud.com",
+        "conn1.oppomobile.com",
+        "conn2.oppomobile.com",
+        "wifi.vivo.com.cn",
+        "d2uzsrnmmf6tds.cloudfront.net",
+    }
+)
+"""Hosts that operating systems ask by themselves (read in the clients' sources; never complete)."""
+
+_PROBE_PATHS = ("/generate_204", "/gen_204", "/hotspot-detect.html", "/canonical.html", "/favicon.ico")
+MAX_URL = 1024
+
+
+def host_name(header: str) -> str:
+    """The host of a ``Host`` header: lower case, without port and brackets; "" when there is none."""
+    header = header.strip().lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].rstrip(".")
+
+
+def wanted_page(method: str, host: str, path: str, accept: str) -> str:
+    """The address of the page a person asked for, to be offered once online; "" for a probe.
+
+    Only what a browser asks as a page counts, and only over plain http, as it reached us.
+    """
+    is_page = method == "GET" and "text/html" in accept and not path.startswith(_PROBE_PATHS)
+    if not is_page or not host or host_name(host) in PROBE_HOSTS:
+        return ""
+    url = f"http://{host}{path}"
+    printable = all(" " < letter <= "~" for letter in url) and not any(
+        letter in "\"'<>\\^`{|}" for letter in url
+    )
+    return url if printable and len(url) <= MAX_URL else ""

@@ -1,0 +1,23 @@
+"""Local time at the venue: the day and the daypart are all that an answer keeps."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A moment as far as it may be stored: local *day*, *daypart* (0 until 12:00, 1 until 17:00, 2 after).
+
+    *hour* (0..23) goes into monthly counters only: at a small centre an hour of a day is one person.
+    """
+
+    day: date
+    daypart: int
+    hour: int
+
+
+def local_moment(now: datetime, zone: ZoneInfo) -> Moment:
+    """The *Moment* at which *now* (aware) is in *zone*."""
+    local = now.astimezone(zone)
+    return Moment(local.date(), 0 if local.hour < 12 else 1 if local.hour < 17 else 2, local.hour)

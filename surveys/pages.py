@@ -1,0 +1,125 @@
+"""The guest's survey: one question at a time, each answer saved before the next is asked."""
+
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+from crm.errors import UserError
+from crm.times import local_moment
+from crm.web import (
+    CLOCK,
+    DOORKEEPER,
+    GUEST_FRAME,
+    SETTINGS,
+    STORE,
+    WORDS,
+    html,
+    public,
+    read_form,
+    render,
+)
+from surveys.answers import check_answer
+from surveys.questions import Question, in_language, next_question, previous_question, progress
+from surveys.store import Answer, Version, save_answers, select_answers
+
+VERSION: web.AppKey[Callable[[], Version]] = web.AppKey("VERSION")
+"""The questionnaire version that the venue asks now."""
+
+CHANNEL = "wifi"
+
+
+@public
+async def question_page(request: web.Request) -> web.Response:
+    """Show one question, with the answer given before, if any."""
+    token = request.query.get("r", "")
+    response = request.config_dict[DOORKEEPER].admit(request, token)
+    async with request.config_dict[STORE].read() as conn:
+        answers = await select_answers(conn, response)
+    return _show(request, _asked(request), token, answers)
+
+
+@public
+async def save_answer(request: web.Request) -> web.StreamResponse:
+    """Save one answer, then ask the next question, or bring the guest online after the last."""
+    form = await read_form(request)
+    door, version = request.config_dict[DOORKEEPER], request.config_dict[VERSION]()
+    question, token = _asked(request), form.get("r", "")
+    response = door.admit(request, token)
+    store = request.config_dict[STORE]
+    try:
+        value = check_answer(question, form.get("value", ""))
+    except UserError as error:
+        async with store.read() as conn:
+            answers = await select_answers(conn, response)
+        return _show(request, question, token, answers, error=error, typed=form.get("value", ""))
+    moment = local_moment(
+        request.config_dict[CLOCK](), ZoneInfo(request.config_dict[SETTINGS].venue.timezone)
+    )
+    language = request.match_info["language"]
+    answer = Answer(
+        response=response,
+        version=version,
+        unit="",
+        day=moment.day,
+        daypart=moment.daypart,
+        hour=moment.hour,
+        channel=CHANNEL,
+        language=language,
+        question=question.key,
+        value=value,
+        final=False,
+    )
+    answers = await store.write(save_answers, answer)
+    if answers:
+        door.answered(request)
+    following = next_question(version.questionnaire, question.key, answers)
+    if following is None:
+        return await door.open(request, language)
+    raise web.HTTPSeeOther(f"/{language}/survey/{following.key}?r={token}")
+
+
+def _asked(request: web.Request) -> Question:
+    key = request.match_info["question"]
+    for question in request.config_dict[VERSION]().questionnaire.questions:
+        if question.key == key:
+            return question
+    raise UserError("This question is not asked any more. Please open the survey again.", 404)
+
+
+def _show(
+    request: web.Request,
+    question: Question,
+    token: str,
+    answers: dict[str, str],
+    *,
+    error: UserError | None = None,
+    typed: str | None = None,
+) -> web.Response:
+    language, questionnaire = request.match_info["language"], request.config_dict[VERSION]().questionnaire
+    frame = request.config_dict[GUEST_FRAME](request, language)
+    before = previous_question(questionnaire, question.key, answers)
+    step, of = progress(questionnaire, question.key, answers)
+    answered = answers.get(question.key, "")
+    page = render(
+        request.app,
+        "surveys/question.html",
+        language,
+        **frame,
+        title=in_language(question.text, language),
+        question=question,
+        token=token,
+        step=step,
+        of=of,
+        answered=answered,
+        typed=answered if typed is None else typed,
+        back=f"/{language}/survey/{before.key}?r={token}" if before else "",
+        error=request.config_dict[WORDS].say(language, error.message, **error.values) if error else "",
+    )
+    return html(page, status=error.status if error else 200)
+
+
+ROUTES = [
+    web.get("/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}", question_page),
+    web.post("/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}", save_answer),
+]

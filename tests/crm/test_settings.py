@@ -1,0 +1,86 @@
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from crm.errors import SetupError
+from crm.settings import Settings, load_settings, parse_settings, redacted, secret
+
+ROOT = Path(__file__).parents[2]
+
+
+def every_key() -> set[str]:
+    keys = set()
+    for name, value in msgspec.structs.asdict(Settings()).items():
+        if isinstance(value, msgspec.Struct):
+            keys |= {f"{name}.{key}" for key in msgspec.structs.asdict(value)}
+        else:
+            keys.add(name)
+    return keys
+
+
+def example() -> str:
+    return (ROOT / "wificrm.example.toml").read_text("utf-8")
+
+
+def test_the_example_is_the_defaults_and_has_every_key() -> None:
+    uncommented = re.sub(r"(?m)^#(?=[a-z_0-9]+ *=|\[)", "", example())
+    assert parse_settings(uncommented) == Settings()
+    raw = tomllib.loads(uncommented)
+    keys = {
+        f"{name}.{key}" if isinstance(value, dict) else name
+        for name, value in raw.items()
+        for key in (value if isinstance(value, dict) else [name])
+    }
+    assert keys == every_key()
+
+
+def test_every_key_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [key for key in sorted(every_key()) if f"`{key}`" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[portal]\nport = "x"\n', r"f:2: portal\.port: Expected `int`"),
+        ("[portal]\n\nprot = 3\n", r"f:3: portal\.prot: there is no such setting"),
+        ("[portal]\nport = 70000\n", r"f:2: portal\.port: "),
+        ("x=\n", r"f: not TOML: .*line 1"),
+        ('[network]\nguest="a"\naddress4 = "1.2.3.4/33"\n', r"f:3: network\.address4: .*192\.168"),
+        ('[network]\nguest="a b; rm"\n', r"f:2: network\.guest: "),
+        ('[network]\nwalled_garden = ["x y"]\n', r"f:2: network\.walled_garden: "),
+        ('[venue]\nlanguages=["vi","fr"]\n', r"venue\.names: the name in 'fr' is missing"),
+        ('[venue]\ntimezone = "Hanoi"\n', r"f:2: venue\.timezone: .*Asia/Ho_Chi_Minh"),
+        ('[store]\ncrm = "/a"\naccess = "/a"\n', r"f:3: store\.access: must not be"),
+        ('[portal]\ncertificate = "/c"\n', r"portal\.key: certificate and key go together"),
+        ("[console]\nport = 8080\n", r"must differ"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_was_expected(text: str, complaint: str) -> None:
+    with pytest.raises(SetupError, match=complaint):
+        parse_settings(text, "f")
+
+
+def test_a_missing_file_says_what_to_do() -> None:
+    with pytest.raises(SetupError, match=r"copy wificrm\.example\.toml"):
+        load_settings(Path("/nonexistent/wificrm.toml"))
+
+
+def test_a_secret_is_made_once_and_only_its_owner_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(secrets=str(tmp_path / "secrets"))
+    first = secret(settings, "forms")
+    assert len(first) == 32
+    assert secret(settings, "forms") == first
+    assert (tmp_path / "secrets/forms").stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("WIFICRM_FORMS", "given")
+    assert secret(settings, "forms") == b"given"
+
+
+def test_passwords_are_not_shown() -> None:
+    settings = parse_settings('[store]\ncrm = "postgresql://u:topsecret@db/x"\n')
+    assert "topsecret" not in str(redacted(settings))

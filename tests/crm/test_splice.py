@@ -1,0 +1,28 @@
+import gzip
+import subprocess
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm.splice import MARK, SplicedPage
+
+TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABC-_0123456789", max_size=60)
+
+
+@given(
+    st.lists(st.text(alphabet=st.characters(codec="utf-8", exclude_characters="@")), min_size=1, max_size=5),
+    TOKENS,
+)
+def test_both_forms_are_the_page_with_the_token_in_it(parts: list[str], token: str) -> None:
+    page = SplicedPage(MARK.join(parts))
+    expected = token.join(parts).encode()
+    assert page.plain(token.encode()) == expected
+    assert gzip.decompress(page.gzipped(token.encode())) == expected
+
+
+def test_gzip_itself_finds_nothing_to_complain_of() -> None:
+    page = SplicedPage(f"<p>{'Xin chào ' * 200}{MARK}</p>{'ông/bà ' * 300}{MARK}!")
+    done = subprocess.run(["gzip", "-dc"], input=page.gzipped(b"t" * 40), capture_output=True, check=True)
+    assert done.stdout == page.plain(b"t" * 40)
+    assert done.stderr == b""
+    assert len(page.gzipped(b"t" * 40)) < 300
