@@ -191,7 +191,7 @@ async def test_a_session_slides_and_ends(client: Client, clock: Clock) -> None:
     assert (await client.get("/reports", allow_redirects=False)).status == 303
 
 
-@pytest.mark.parametrize("token", ["x", "x" * 5000, "%00"])
+@pytest.mark.parametrize("token", ["x", "x" * 2000, "%00"])
 async def test_a_forged_cookie_is_nobody(client: Client, token: str) -> None:
     header = {"Cookie": f"{SESSION_COOKIE}={token}; wificrm_before={token}"}
     answer = await client.get("/reports", headers=header, allow_redirects=False)

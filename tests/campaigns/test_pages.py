@@ -1,0 +1,108 @@
+"""What guests see of announcements."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from campaigns.announcements import Draft
+from campaigns.pages import ROUTES, announcements_for
+from campaigns.samples import insert_samples
+from campaigns.store import Counts, insert_announcement, select_counts, withdraw_announcement
+from crm.console import console_errors
+from crm.settings import Settings
+from crm.store import Store
+from crm.web import CLOCK, GUEST_FRAME, SETTINGS, STORE, TEMPLATES, WORDS, make_templates
+from crm.words import load_words
+from tests.console_app import Client, Clock, fill, open_client
+
+DAY = date(2026, 11, 20)
+
+
+def frame(request: web.Request, language: str) -> dict[str, Any]:
+    return {
+        "venue_name": "Trung tâm",
+        "venue_phone": "",
+        "style": "",
+        "here": "/announcements/1",
+        "languages": ("vi", "en"),
+    }
+
+
+@pytest.fixture
+async def client(store: Store) -> AsyncIterator[Client]:
+    await fill(store)
+    await insert_samples(store, "DEMO-P01", DAY)
+    # The guest portal's own middleware belongs to another package; any that turns UserError into 404 will do.
+    app = web.Application(middlewares=[console_errors])
+    words = load_words()
+    clock = Clock(datetime(2026, 11, 19, 18, 0, tzinfo=UTC))  # already the 20th at the venue
+    app[SETTINGS], app[STORE], app[WORDS] = Settings(), store, words
+    app.update({CLOCK: clock, GUEST_FRAME: frame})
+    app[TEMPLATES] = make_templates({"crm": "crm", "campaigns": "campaigns"}, words)
+    app.add_routes(ROUTES)
+    opened = await open_client(app)
+    yield opened
+    await opened.close()
+
+
+async def urgent_id(store: Store) -> int:
+    urgent, _ = await announcements_for(store, "DEMO-P01", DAY, "vi")
+    return urgent[0].id
+
+
+async def test_the_first_page_gets_urgent_ones_apart_in_the_language_asked_for(
+    client: Client, store: Store
+) -> None:
+    urgent, others = await announcements_for(store, "DEMO-P01", DAY, "en")
+    assert [each.title for each in urgent] == ["Beware of fraud"]
+    assert "<strong>never</strong>" in urgent[0].body
+    assert len(others) == 4
+    assert await announcements_for(store, "DEMO-P01", date(2026, 11, 19), "vi") == ([], [])
+    assert await announcements_for(store, "DEMO-X02", DAY, "vi") == ([], [])
+
+
+async def test_an_announcement_is_shown_and_counted_as_opened(client: Client, store: Store) -> None:
+    number = await urgent_id(store)
+    answer = await client.get(f"/vi/announcements/{number}")
+    page = await answer.text()
+    assert answer.status == 200
+    assert "Cảnh giác lừa đảo" in page
+    assert "<strong>không bao giờ</strong>" in page
+    assert '<html lang="vi">' in page
+    await client.get(f"/en/announcements/{number}")
+    assert (await client.head(f"/en/announcements/{number}")).status == 200
+    async with store.read() as conn:
+        assert await select_counts(conn, "DEMO-P01") == {number: Counts(opened=2)}
+
+
+async def test_one_that_is_not_shown_here_today_is_not_found(client: Client, store: Store) -> None:
+    texts = {"vi": {"title": "Kín", "body": "Chưa đến ngày."}}
+    async with store.begin() as conn:
+        coming = await insert_announcement(
+            conn, "DEMO-P01", Draft(texts, date(2026, 11, 21), None, urgent=False)
+        )
+        elsewhere = await insert_announcement(conn, "DEMO-X02", Draft(texts, DAY, None, urgent=False))
+        withdrawn = await insert_announcement(conn, "DEMO-P01", Draft(texts, DAY, None, urgent=False))
+        await withdraw_announcement(conn, withdrawn, None)
+    number = await urgent_id(store)
+    for path in (
+        f"/vi/announcements/{coming}",
+        f"/vi/announcements/{elsewhere}",
+        f"/vi/announcements/{withdrawn}",
+    ):
+        answer = await client.get(path)
+        assert answer.status == 404
+        assert "Kín" not in await answer.text()
+    for path in ("/vi/announcements/999999999", "/vi/announcements/x", f"/km/announcements/{number}"):
+        assert (await client.get(path)).status == 404
+    async with store.read() as conn:
+        assert await select_counts(conn, None) == {}
+
+
+async def test_the_page_stands_when_counting_fails(client: Client, store: Store) -> None:
+    number = await urgent_id(store)
+    await store.close()  # no write is taken any more; reading goes on
+    assert (await client.get(f"/vi/announcements/{number}")).status == 200
