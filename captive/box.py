@@ -1,0 +1,181 @@
+"""Our own Debian box as gateway: plan, check, up, down, status.
+
+``up`` puts our nft table into the kernel, lets the kernel forward, and runs our own dnsmasq; ``down``
+takes exactly that away again. What was changed is remembered in the state folder (in memory, so that a
+reboot forgets it with the changes). Each may be repeated without harm.
+"""
+
+import contextlib
+import fcntl
+import grp
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from captive.box_check import find_problems
+from captive.dnsmasq import CONFIGURATION, render_dnsmasq
+from captive.firewall import Firewall, FirewallError
+from captive.resolver import resolver_pid, start_resolver, stop_resolver
+from captive.ruleset import render_ruleset
+from captive.sysctls import read_sysctl, wanted_sysctls, write_sysctl
+from crm.errors import SetupError
+from crm.settings import Settings
+
+MEMORY = "gateway.json"
+"""What ``up`` changed; while this file exists the gateway is meant to be up."""
+
+
+class Memory(msgspec.Struct):
+    """What was found before ``up`` changed it."""
+
+    sysctls: dict[str, str] = {}
+    made_state: bool = False
+
+
+class Status(msgspec.Struct, frozen=True):
+    """What stands of the gateway."""
+
+    table: bool
+    devices: int
+    dnsmasq: bool
+    forwarding: bool
+    gate: bool
+
+
+def plan(settings: Settings) -> str:
+    """What ``up`` would put where, for people to read."""
+    sysctls = "".join(f"{name} = {value}\n" for name, value in wanted_sysctls(settings).items())
+    return (
+        f"# nft -f -\n{render_ruleset(settings)}\n# {Path(settings.state) / CONFIGURATION}\n"
+        f"{render_dnsmasq(settings)}\n# sysctl\n{sysctls}"
+    )
+
+
+def check(settings: Settings) -> list[str]:
+    """What would keep the gateway from working: a sentence each, with what to do; empty when all is well."""
+    return find_problems(settings)
+
+
+def up(settings: Settings) -> None:
+    """Make this box the guests' gateway. Raises `SetupError` with what is in the way."""
+    firewall = Firewall(settings)
+    with _alone(settings, make=True) as memory:
+        _tell(firewall.apply)
+        _set_sysctls(settings, memory)
+        configuration, text = Path(settings.state) / CONFIGURATION, render_dnsmasq(settings)
+        if resolver_pid(settings) and configuration.read_text() == text:
+            return
+        stop_resolver(settings)
+        configuration.write_text(text)
+        start_resolver(settings)
+
+
+def down(settings: Settings) -> None:
+    """Take away what ``up`` put there; leases end with it. Raises `SetupError`."""
+    firewall = Firewall(settings)
+    state = Path(settings.state)
+    if not state.is_dir():
+        _tell(firewall.remove)
+        return
+    with _alone(settings, make=False) as memory:
+        # The gate puts a lost table back as long as this file says that the gateway is meant to be up.
+        (state / MEMORY).unlink(missing_ok=True)
+        stop_resolver(settings)
+        (state / CONFIGURATION).unlink(missing_ok=True)
+        for name, value in memory.sysctls.items():
+            write_sysctl(name, value)
+        _tell(firewall.remove)
+        if memory.made_state:
+            with contextlib.suppress(OSError):  # somebody else keeps a file in it
+                state.rmdir()
+
+
+def status(settings: Settings) -> Status:
+    """What stands: table, devices allowed, dnsmasq, forwarding, gate. Raises `SetupError` when not root."""
+    if os.geteuid() != 0:
+        raise SetupError("only root can look at the firewall: run it with sudo")
+    firewall = Firewall(settings)
+    intact = firewall.intact()
+    return Status(
+        table=intact,
+        devices=len(firewall.leases()) if intact else 0,
+        dnsmasq=resolver_pid(settings) is not None,
+        forwarding=all(read_sysctl(name) == value for name, value in wanted_sysctls(settings).items()),
+        gate=_listens(settings.gate.socket),
+    )
+
+
+def make_state(settings: Settings) -> bool:
+    """Make the state folder, open to `gate.group`; whether it had to be made. Raises `SetupError`."""
+    state = Path(settings.state)
+    if state.is_dir():
+        return False
+    try:
+        state.mkdir(mode=0o750, parents=True)
+        with contextlib.suppress(KeyError):
+            os.chown(state, -1, grp.getgrnam(settings.gate.group).gr_gid)
+    except OSError as error:
+        raise SetupError(f"{state}: the state folder cannot be made: {error.strerror}; run as root") from None
+    return True
+
+
+def meant_up(settings: Settings) -> bool:
+    """Whether ``up`` was run and ``down`` was not since."""
+    return (Path(settings.state) / MEMORY).exists()
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
+    """Hold the lock on the state folder (the folder itself is locked: no file of ours stays behind)."""
+    made = make_state(settings) if make else False
+    handle = os.open(settings.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        memory = _read_memory(settings)
+        memory.made_state = memory.made_state or made
+        yield memory
+    except PermissionError as error:
+        raise SetupError(f"{error.filename or settings.state}: {error.strerror}; run as root") from None
+    finally:
+        os.close(handle)
+
+
+def _set_sysctls(settings: Settings, memory: Memory) -> None:
+    changes = {name: value for name, value in wanted_sysctls(settings).items() if read_sysctl(name) != value}
+    for name in changes:
+        memory.sysctls.setdefault(name, read_sysctl(name))
+    # Remembered before it is done: a crash in between must not make our values look like the old ones.
+    _write_memory(settings, memory)
+    for name, value in changes.items():
+        write_sysctl(name, value)
+
+
+def _read_memory(settings: Settings) -> Memory:
+    try:
+        return msgspec.json.decode((Path(settings.state) / MEMORY).read_bytes(), type=Memory)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return Memory()
+
+
+def _write_memory(settings: Settings, memory: Memory) -> None:
+    path = Path(settings.state) / MEMORY
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(memory))
+    fresh.replace(path)
+
+
+def _tell(change: Callable[[], None]) -> None:
+    try:
+        change()
+    except FirewallError as error:
+        hint = "run as root" if os.geteuid() != 0 else "wificrm gateway check says more"
+        raise SetupError(f"the firewall was not changed: {error}; {hint}") from None
+
+
+def _listens(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(path) == 0

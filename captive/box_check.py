@@ -1,0 +1,164 @@
+"""What would keep a Debian box from being the gateway, found before anything is changed."""
+
+import errno
+import ipaddress
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from captive.dnsmasq import render_dnsmasq
+from captive.resolver import find_program, resolver_pid
+from captive.ruleset import TABLE, render_ruleset
+from crm.settings import Network, Settings
+
+
+class _Address(msgspec.Struct):
+    local: str = ""
+    prefixlen: int = 0
+
+
+class _Interface(msgspec.Struct):
+    addr_info: list[_Address] = []
+
+
+class _Chain(msgspec.Struct):
+    table: str
+    family: str
+    name: str
+    hook: str = ""
+    policy: str = ""
+
+
+class _Item(msgspec.Struct):
+    chain: _Chain | None = None
+
+
+class _Listing(msgspec.Struct):
+    nftables: list[_Item]
+
+
+def find_problems(settings: Settings) -> list[str]:
+    """A sentence for each problem, saying what to do; empty when there is none."""
+    problems = [
+        f"{program} is not installed: apt-get install {package}"
+        for program, package in (("nft", "nftables"), ("dnsmasq", "dnsmasq-base"), ("ip", "iproute2"))
+        if not find_program(program)
+    ]
+    if os.geteuid() != 0:
+        problems.append("only root can look at the firewall and change it: run it with sudo")
+    if problems:
+        return problems
+    return [
+        *_check_interfaces(settings),
+        *_check_texts(settings),
+        *_check_port(settings),
+        *_check_other_tables(settings),
+        *_check_certificate(settings),
+    ]
+
+
+def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    program = find_program(command[0]) or command[0]
+    words = [program, *command[1:]]
+    return subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+
+
+def _check_interfaces(settings: Settings) -> list[str]:
+    network = settings.network
+    if network.guest == network.uplink:
+        return [f"network.guest and network.uplink are both {network.guest}: guests need their own interface"]
+    return [*_check_uplink(network), *_check_guest(network)]
+
+
+def _check_uplink(network: Network) -> list[str]:
+    addresses = _addresses(network.uplink)
+    if addresses is None:
+        return [
+            f"there is no interface {network.uplink}: network.uplink must name the one towards the Internet"
+        ]
+    return [
+        f"{network.uplink} has {address}, an address of the guest network: choose another network for guests"
+        for address in addresses
+        if address in network.net4.network or (network.net6 and address in network.net6.network)
+    ]
+
+
+def _check_guest(network: Network) -> list[str]:
+    addresses = _addresses(network.guest)
+    if addresses is None:
+        return [f"there is no interface {network.guest}: make the bridge for guests, or set network.guest"]
+    return [
+        f"{network.guest} has no address {each}: ip address add {each} dev {network.guest}"
+        for each in (network.net4, network.net6)
+        if each and each.ip not in addresses
+    ]
+
+
+def _addresses(interface: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address] | None:
+    done = _run("ip", "-json", "address", "show", "dev", interface)
+    if done.returncode:
+        return None
+    found = msgspec.json.decode(done.stdout, type=list[_Interface])
+    return [ipaddress.ip_address(a.local) for each in found for a in each.addr_info if a.local]
+
+
+def _check_texts(settings: Settings) -> list[str]:
+    problems = []
+    nft = _run("nft", "-c", "-f", "-", text=render_ruleset(settings))
+    if nft.returncode:
+        problems.append(
+            f"nft does not take the table: {_first_line(nft.stderr)}; is this kernel older than 5.10?"
+        )
+    dnsmasq = _run("dnsmasq", "--test", "--conf-file=/dev/stdin", text=render_dnsmasq(settings))
+    if dnsmasq.returncode:
+        problems.append(
+            f"dnsmasq does not take its configuration: {_first_line(dnsmasq.stderr)}; is it older than 2.87?"
+        )
+    return problems
+
+
+def _check_port(settings: Settings) -> list[str]:
+    if resolver_pid(settings):
+        return []
+    address = str(settings.network.net4.ip)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 53))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                guest = settings.network.guest
+                return [
+                    f"another resolver holds port 53 of {address}: tell it to leave {guest} alone (ss -lunp)"
+                ]
+    return []
+
+
+def _check_other_tables(settings: Settings) -> list[str]:
+    """What another table drops stays dropped: an accept in ours ends only the walk through ours."""
+    listing = _run("nft", "--json", "list", "chains")
+    if listing.returncode:
+        return []
+    chains = [
+        item.chain for item in msgspec.json.decode(listing.stdout, type=_Listing).nftables if item.chain
+    ]
+    return [
+        f"chain {chain.name} of table {chain.family} {chain.table} drops by default: "
+        f"let {settings.network.guest} through there too ({chain.hook}), as router_scripts/README.md shows"
+        for chain in chains
+        if chain.policy == "drop" and chain.hook in ("input", "forward") and chain.table != TABLE
+    ]
+
+
+def _check_certificate(settings: Settings) -> list[str]:
+    return [
+        f"{path}: no such file; portal.certificate and portal.key name the files of the portal's certificate"
+        for path in (settings.portal.certificate, settings.portal.key)
+        if path and not Path(path).is_file()
+    ]
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

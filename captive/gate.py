@@ -1,0 +1,276 @@
+"""The gate: the small process with CAP_NET_ADMIN that knows allow, deny and list, and nothing else.
+
+It reads from a Unix socket what the portal, which holds no privileges, asks for. Whatever waits goes into
+the kernel as one transaction. It keeps no state: leases live in the kernel and end there, with the gate
+stopped too. It logs no device.
+"""
+
+import asyncio
+import contextlib
+import grp
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from captive.box import make_state, meant_up
+from captive.conntrack import addresses_of, forget_flows
+from captive.firewall import Firewall, FirewallError
+from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request
+from captive.signals import until_stopped
+from captive.table_watch import watch_table
+from crm.errors import SetupError
+from crm.settings import Settings
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+MAX_CLIENTS = 16
+MAX_WAITING = 256
+"""Requests under way at most on one connection; what comes beyond waits in the socket."""
+SO_PEERGROUPS = 59
+"""Linux 4.13: the groups of the process at the other end."""
+
+Change = Allow | Deny
+Waiting = tuple[Change, asyncio.Future[None]]
+
+
+async def serve_gate(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; *ready* is called when the socket takes calls.
+
+    Raises `SetupError` when this box does not allow it.
+    """
+    gate = Gate(settings)
+    try:
+        await gate.open()
+        ready()
+        await until_stopped()
+    finally:
+        await gate.close()
+
+
+class Gate:
+    """Two threads beside the loop: one changes the table, in order; the other does what takes longer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._firewall, self._lister = Firewall(settings), Firewall(settings)
+        self._changing, self._looking = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
+        self._decode = msgspec.json.Decoder(Request).decode
+        self._group = _group_id(settings.gate.group)
+        self._clients: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+        self._was_up = False
+
+    async def open(self) -> None:
+        """Put the table there, listen. Raises `SetupError`."""
+        make_state(self._settings)
+        listener = _listen(self._settings.gate.socket, self._group)
+        try:
+            await self._in_order(self._firewall.apply)
+        except FirewallError as error:
+            listener.close()
+            raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
+        self._was_up = meant_up(self._settings)
+        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(watch_table(self._mend))]
+        self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
+
+    async def close(self) -> None:
+        """Hang up on everybody; table and leases stay."""
+        if self._server:
+            self._server.close()
+            Path(self._settings.gate.socket).unlink(missing_ok=True)
+        tasks = [*self._clients, *self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._changing.shutdown()
+        self._looking.shutdown()
+
+    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task:
+            self._clients.add(task)
+            task.add_done_callback(self._clients.discard)
+        refusal = self._refuse(writer.get_extra_info("socket"))
+        with contextlib.suppress(OSError):
+            if refusal:
+                log.warning("a caller was turned away", reason=refusal)
+                await _say(writer, Answer(0, refusal))
+            else:
+                await self._serve(reader, writer)
+        writer.close()
+
+    def _refuse(self, connection: socket.socket) -> str:
+        """Why the process at the other end may not speak to us; empty when it may."""
+        if len(self._clients) > MAX_CLIENTS:
+            return f"more than {MAX_CLIENTS} callers at once"
+        _, uid, gid = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if uid in (0, os.geteuid()):
+            return ""
+        groups = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1_024)
+        if self._group in (gid, *struct.unpack(f"={len(groups) // 4}I", groups)):
+            return ""
+        return "only root and members of gate.group may speak to the gate"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        slots = asyncio.Semaphore(MAX_WAITING)
+        async with asyncio.TaskGroup() as answers:
+            while True:
+                try:
+                    line = await reader.readline()
+                    if not line:
+                        return
+                    request = self._decode(line)
+                except (
+                    ValueError
+                ):  # too long, not JSON, not a request, not a MAC: msgspec's errors are ValueErrors
+                    await _say(writer, Answer(0, "this is no request"))
+                    return
+                await slots.acquire()
+                answers.create_task(self._answer(request, writer)).add_done_callback(
+                    lambda _: slots.release()
+                )
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        answer = Answer(request.id)
+        try:
+            if isinstance(request, List):
+                answer = Answer(request.id, leases=await self._leases())
+            else:
+                done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.put_nowait((request, done))
+                await done
+                if isinstance(request, Deny):
+                    await self._look(self._end_flows, request.macs)
+        except (FirewallError, OSError) as error:
+            answer = Answer(request.id, str(error))
+        with contextlib.suppress(OSError):
+            await _say(writer, answer)
+
+    async def _leases(self) -> dict[str, Lease]:
+        try:
+            return await self._look(self._lister.leases)
+        except FirewallError:
+            await self._mend()
+            return await self._look(self._lister.leases)
+
+    def _end_flows(self, macs: Sequence[str]) -> None:
+        """What a device sends is refused already; this ends what still comes down to it."""
+        forget_flows(addresses_of(macs, self._settings.network.guest))
+
+    async def _work(self) -> None:
+        """Carry out whatever waits, all of it as one; while that runs, the next batch gathers."""
+        while True:
+            batch = [await self._waiting.get()]
+            while not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            try:
+                await self._in_order(self._carry_out, [change for change, _ in batch])
+            except (FirewallError, OSError):
+                await self._one_by_one(batch)
+            else:
+                for _, done in batch:
+                    _settle(done)
+
+    async def _one_by_one(self, batch: Sequence[Waiting]) -> None:
+        """Find out which change the kernel does not take; the others must not suffer for it."""
+        for change, done in batch:
+            try:
+                await self._in_order(self._carry_out, [change])
+            except (FirewallError, OSError) as error:
+                log.error("a change was refused", reason=str(error))  # noqa: TRY400 - the reason says it all
+                _settle(done, error)
+            else:
+                _settle(done)
+
+    def _carry_out(self, changes: Sequence[Change]) -> None:
+        seconds: dict[str, int] = {}
+        for change in changes:  # in the order asked: the last word on a device holds
+            seconds |= change.leases if isinstance(change, Allow) else dict.fromkeys(change.macs, 0)
+        try:
+            self._firewall.change(seconds)
+        except FirewallError:
+            if self._was_shut():
+                raise FirewallError("the gateway was taken down; wificrm gateway up brings it back") from None
+            self._firewall.apply()
+            self._firewall.change(seconds)
+
+    async def _mend(self) -> None:
+        """Put the table back when somebody flushed it, unless it was ``wificrm gateway down``."""
+        if self._was_shut():
+            return
+        try:
+            if not await self._in_order(self._firewall.intact):
+                await self._in_order(self._firewall.apply)
+                log.warning("the table was missing and is back")
+        except FirewallError as error:
+            log.error("the table cannot be put back", reason=str(error))  # noqa: TRY400
+
+    def _was_shut(self) -> bool:
+        is_up = meant_up(self._settings)
+        self._was_up = self._was_up or is_up
+        return self._was_up and not is_up
+
+    async def _in_order(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._changing, work, *args)
+
+    async def _look(self, work: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._looking, work, *args)
+
+
+def _settle(done: asyncio.Future[None], error: Exception | None = None) -> None:
+    if done.done():  # whoever asked has hung up
+        return
+    if error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+
+
+async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    writer.write(msgspec.json.encode(answer) + b"\n")
+    await writer.drain()
+
+
+def _group_id(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        log.warning("there is no such group: only root can speak to the gate", group=name)
+        return None
+
+
+def _listen(path: str, group: int | None) -> socket.socket:
+    """A listening socket at *path* for root and *group*. Raises `SetupError`."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(path) == 0:
+            raise SetupError(f"{path}: another gate listens there; stop it first")
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(Path(path).lstat().st_mode):  # left behind by a gate that was killed
+                Path(path).unlink()
+        mask = os.umask(0o177)
+        try:
+            listener.bind(path)
+        finally:
+            os.umask(mask)
+        if group is not None:
+            os.chown(path, -1, group)
+            Path(path).chmod(0o660)
+        listener.listen(MAX_CLIENTS)
+    except OSError as error:
+        listener.close()
+        raise SetupError(f"{path}: the gate cannot listen there: {error.strerror}") from None
+    return listener

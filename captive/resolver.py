@@ -1,0 +1,77 @@
+"""The dnsmasq process of ours: found, started, stopped. It outlives whoever starts it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from captive.dnsmasq import CONFIGURATION, LEASES, PIDFILE
+from crm.errors import SetupError
+from crm.settings import Settings
+
+WAIT = 5.0
+"""Seconds that dnsmasq is given to start, and to stop."""
+PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def find_program(name: str) -> str | None:
+    """Where *name* is installed; a plain user's PATH often leaves out the folders of root."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{PLACES}")
+
+
+def resolver_pid(settings: Settings) -> int | None:
+    """The process that runs with our configuration; None when there is none."""
+    state = Path(settings.state)
+    try:
+        pid = int((state / PIDFILE).read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if _argument(settings).encode() in command.split(b"\0") else None
+
+
+def start_resolver(settings: Settings) -> None:
+    """Start dnsmasq and return when it answers. Raises `SetupError` with what it said."""
+    program, setsid = find_program("dnsmasq"), find_program("setsid")
+    if not program or not setsid:
+        raise SetupError("dnsmasq is not installed: apt-get install dnsmasq-base util-linux")
+    quiet = subprocess.DEVNULL
+    command = [program, _argument(settings)]
+    (Path(settings.state) / LEASES).touch(mode=0o600)  # dnsmasq would let everybody read who is here
+    # In a session of its own, so that it is nobody's child.
+    subprocess.run([setsid, "--fork", *command], stdin=quiet, stdout=quiet, stderr=quiet, check=True)
+    until = time.monotonic() + WAIT
+    while time.monotonic() < until:
+        if resolver_pid(settings):
+            return
+        time.sleep(0.02)
+    raise SetupError(f"dnsmasq does not start: {_why(command)}")
+
+
+def stop_resolver(settings: Settings) -> None:
+    """Stop dnsmasq, if it runs, and take its files away."""
+    pid = resolver_pid(settings)
+    if pid:
+        os.kill(pid, signal.SIGTERM)
+        until = time.monotonic() + WAIT
+        while resolver_pid(settings):
+            if time.monotonic() > until:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.02)
+    for name in (PIDFILE, LEASES):
+        (Path(settings.state) / name).unlink(missing_ok=True)
+
+
+def _argument(settings: Settings) -> str:
+    return f"--conf-file={Path(settings.state) / CONFIGURATION}"
+
+
+def _why(command: list[str]) -> str:
+    """Start it once more where its words are heard; it stops by itself for the reason it stopped before."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it took longer than {WAIT:.0f} s; try again"
+    return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"

@@ -1,0 +1,44 @@
+"""Kernel parameters that a gateway needs, named as their paths below /proc/sys."""
+
+from pathlib import Path
+
+from crm.settings import Settings
+
+HOME = Path("/proc/sys")
+NEIGHBOURS = (4_096, 8_192, 16_384)
+"""Neighbour entries kept before cleaning starts, cleaned hard, and at most.
+
+A phone has one IPv4 and about three IPv6 addresses: the kernel's own limit of 1,024 is full at 340 phones.
+"""
+
+
+def wanted_sysctls(settings: Settings) -> dict[str, str]:
+    """{name: value} as it should be here; what this kernel or network namespace does not have is left out."""
+    wanted = {"net/ipv4/ip_forward": "1"}
+    families = ["ipv4"]
+    if settings.network.net6:
+        families.append("ipv6")
+        wanted["net/ipv6/conf/all/forwarding"] = "1"
+        # A box that forwards takes no router advertisement on its uplink unless told so with 2.
+        accept = f"net/ipv6/conf/{settings.network.uplink}/accept_ra"
+        if read_sysctl(accept) in ("1", "2"):
+            wanted[accept] = "2"
+    for family in families:
+        for number, least in enumerate(NEIGHBOURS, 1):
+            name = f"net/{family}/neigh/default/gc_thresh{number}"
+            wanted[name] = str(max(least, int(read_sysctl(name) or 0)))
+    return {name: value for name, value in wanted.items() if (HOME / name).exists()}
+
+
+def read_sysctl(name: str) -> str:
+    """Its value now; empty when there is no such parameter."""
+    try:
+        return (HOME / name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def write_sysctl(name: str, value: str) -> None:
+    """Set it, if it (still) exists: an interface may have gone."""
+    if (HOME / name).exists():
+        (HOME / name).write_text(value)
