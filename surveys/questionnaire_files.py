@@ -15,7 +15,7 @@ Problems = Iterator[tuple[str, str]]
 
 MAX_QUESTIONS = 60
 MAX_OPTIONS = 12
-KEY = re.compile(r"[A-Za-z0-9_\-]{1,32}")
+KEY = re.compile(r"[A-Za-z0-9_]{1,32}")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
 ASSIGNED = re.compile(r"\s*([A-Za-z0-9_\-.\"]+)\s*=")
@@ -95,7 +95,7 @@ def _question(question: _Question, file: _File) -> Question:
 def _check(file: _File) -> Problems:
     """What the types cannot say: (path, what was expected)."""
     if not KEY.fullmatch(file.key):
-        yield "key", "expected 1 to 32 letters, digits, - or _"
+        yield "key", "expected 1 to 32 letters, digits or _"
     yield from _check_texts("title", file.title)
     for name, scale in file.scale.items():
         yield from _check_options(f"scale.{name}", scale, scored=True)
@@ -105,7 +105,7 @@ def _check(file: _File) -> Problems:
     for index, question in enumerate(file.question):
         path = f"question[{index}]"
         if not KEY.fullmatch(question.key):
-            yield f"{path}.key", "expected 1 to 32 letters, digits, - or _"
+            yield f"{path}.key", "expected 1 to 32 letters, digits or _"
         if question.key in earlier:
             yield f"{path}.key", f"{question.key!r} stands twice; every question needs its own key"
         yield from _check_texts(f"{path}.text", question.text)
@@ -145,7 +145,7 @@ def _check_options(path: str, options: tuple[_Option, ...], *, scored: bool) -> 
     for index, option in enumerate(options):
         where = f"{path}[{index}]"
         if not KEY.fullmatch(option.key):
-            yield f"{where}.key", "expected 1 to 32 letters, digits, - or _"
+            yield f"{where}.key", "expected 1 to 32 letters, digits or _"
         if option.key in seen:
             yield f"{where}.key", f"{option.key!r} stands twice; every option of a question needs its own key"
         seen.add(option.key)

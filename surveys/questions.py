@@ -5,7 +5,7 @@ are what answers are stored under: once published they are never reused and neve
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -150,39 +150,33 @@ def _sha256(value: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
-def check_successor(questionnaire: Questionnaire, earlier: list[Questionnaire]) -> None:
+def check_successor(questionnaire: Questionnaire, earlier: Sequence[Questionnaire]) -> None:
     """Check that *questionnaire* may follow the *earlier* versions (newest last).
 
-    A key keeps its kind, an option its score and whether it counts. A question that had been dropped may come
-    back only word for word as it was: else it is a new one and needs a new key. Raises `UserError` 409.
+    A key keeps its kind, an option its score and whether it counts. What had been dropped may come back only
+    word for word as it was: else it is something new and needs a new key. Raises `UserError` 409.
     """
-    for position, version in enumerate(earlier):
-        newest = position == len(earlier) - 1
-        before = {question.key: question for question in version.questions}
-        for question in questionnaire.questions:
-            old = before.get(question.key)
-            if old is None:
-                continue
-            dropped_since = not newest and all(
-                question.key not in {q.key for q in later.questions} for later in earlier[position + 1 :]
-            )
-            _check_question(question, old, dropped_since=dropped_since)
-
-
-def _check_question(question: Question, old: Question, *, dropped_since: bool) -> None:
-    if question.kind != old.kind or (dropped_since and question.text != old.text):
-        raise UserError(
-            "Question {key} was used for something else before; give the new question a new key.",
-            409,
-            key=question.key,
-        )
-    options = {option.key: option for option in old.options}
-    for option in question.options:
-        then = options.get(option.key)
-        if then is not None and (option.score, option.valid) != (then.score, then.valid):
+    questions = {q.key: q for version in earlier for q in version.questions}
+    options = {(q.key, o.key): o for version in earlier for q in version.questions for o in q.options}
+    newest = earlier[-1].questions if earlier else ()
+    asked = {q.key for q in newest}
+    offered = {(q.key, o.key) for q in newest for o in q.options}
+    for question in questionnaire.questions:
+        then = questions.get(question.key, question)
+        if question.kind != then.kind or (question.key not in asked and question.text != then.text):
             raise UserError(
-                "Option {key} of question {question} was used for something else before; give it a new key.",
+                "Question {key} was used for something else before; give the new question a new key.",
                 409,
-                key=option.key,
-                question=question.key,
+                key=question.key,
             )
+        for option in question.options:
+            place = question.key, option.key
+            was = options.get(place, option)
+            moved = (option.score, option.valid) != (was.score, was.valid)
+            if moved or (place not in offered and option.text != was.text):
+                raise UserError(
+                    "Option {key} of {question} was used for something else before; give it a new key.",
+                    409,
+                    key=option.key,
+                    question=question.key,
+                )
