@@ -17,6 +17,7 @@ from campaigns.announcements import (
     text_in,
     tidy,
 )
+from crm.words import load_words
 
 DAY = date(2026, 11, 20)
 TEXTS = {"vi": {"title": "Nghỉ lễ", "body": "Trung tâm nghỉ."}, "en": {"title": "Holiday", "body": "Closed."}}
@@ -175,3 +176,13 @@ def test_letters_are_counted_composed() -> None:
     draft, problems = check_draft(form, ["vi"])
     assert problems == []
     assert draft.texts["vi"]["title"] == "ễ" * 120
+
+
+def test_every_problem_is_told_in_vietnamese_too() -> None:
+    words = load_words()
+    bad = {"title-vi": "x" * 121, "body-vi": "x" * 4001, "title-en": "x", "starts": "", "ends": "x"}
+    wrong_order = {"body-en": "x", "starts": "2026-11-20", "ends": "2026-11-19"}
+    problems = check_draft(bad, ["vi", "en"])[1] + check_draft(wrong_order, ["vi", "en"])[1]
+    assert len({problem.message for problem in problems}) == 7
+    for problem in problems:
+        assert words.say("vi", problem.message, **problem.values) != problem.message.format(**problem.values)

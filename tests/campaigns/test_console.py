@@ -8,9 +8,10 @@ import pytest
 from aiohttp import web
 
 from campaigns.announcements import Draft
-from campaigns.console import ROUTES
+from campaigns.console import ROUTES, STATES
 from campaigns.store import insert_announcement, select_announcement, select_announcements
 from crm.console import unmarked_routes
+from crm.frame import NAV
 from crm.store import Store
 from tests.console_app import Client, add_people, fill, form_key, make_console, open_client, sign_in
 
@@ -206,6 +207,15 @@ async def test_the_longest_text_in_two_languages_fits_the_form(client: Client) -
     form = FORM | words | {"key": await key_of(client)}
     answer = await client.post("/announcements/new", data=form, allow_redirects=False)
     assert answer.status == 303
+
+
+async def test_the_frame_and_the_list_speak_vietnamese(client: Client) -> None:
+    await sign_in(client, "mai")
+    page = await (await client.get("/announcements", headers={"Accept-Language": "vi-VN"})).text()
+    for message in (*STATES.values(), *(name for _, name in NAV)):
+        assert f">{message}" not in page, message
+    for word in ("Đang hiển thị", "Báo cáo", "Thông báo", "Đăng xuất", "lượt"):
+        assert word in page
 
 
 def test_handlers_are_marked_as_the_frame_demands() -> None:
