@@ -6,7 +6,7 @@ so nothing in the store tells who came after whom.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 from uuid import UUID
@@ -122,8 +122,8 @@ async def save_answers(
     comments = {id_: comment_keys(questionnaire) for id_, questionnaire in versions.items()}
     tally = Tally()
     results = [_keep(known, comments, tally, item) for item in batch]
-    await _write_responses(conn, known)
-    await _write_tally(conn, tally)
+    await write_responses(conn, known.values())
+    await write_tally(conn, tally)
     return results
 
 
@@ -176,8 +176,9 @@ def _new(item: Answer, comments: frozenset[str]) -> Kept:
     )
 
 
-async def _write_responses(conn: AsyncConnection, known: Mapping[UUID, Kept]) -> None:
-    changed = sorted((kept for kept in known.values() if kept.changed), key=lambda kept: kept.id.int)
+async def write_responses(conn: AsyncConnection, responses: Iterable[Kept]) -> None:
+    """Write the documents of the *responses* that are new or have changed."""
+    changed = sorted((kept for kept in responses if kept.changed), key=lambda kept: kept.id.int)
     new = [{name: getattr(kept, name) for name in _KEPT} for kept in changed if kept.new]
     old = [
         {"of_id": kept.id, "new_answers": kept.answers, "new_complete": kept.complete}
@@ -190,7 +191,8 @@ async def _write_responses(conn: AsyncConnection, known: Mapping[UUID, Kept]) ->
         await conn.execute(_UPDATE_RESPONSE, old)
 
 
-async def _write_tally(conn: AsyncConnection, tally: Tally) -> None:
+async def write_tally(conn: AsyncConnection, tally: Tally) -> None:
+    """Write the facts and add the counts that *tally* has gathered."""
     facts = sorted(tally.facts.items(), key=lambda item: (item[0][0].int, item[0][1]))
     gone = [{"of_response": id_, "of_question": question} for (id_, question), fact in facts if fact is None]
     if gone:
