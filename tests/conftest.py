@@ -6,6 +6,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,14 +20,12 @@ POSTGRES_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """A private PostgreSQL for this run; yields the DSN of its ``postgres`` database."""
     if not POSTGRES_BIN or os.geteuid() != 0:
         pytest.skip("PostgreSQL is not installed, or this run may not start one (needs root)")
-    home = tmp_path_factory.mktemp("postgres")
-    for folder in (home, *home.parents):
-        if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
-            folder.chmod(folder.stat().st_mode | 0o011)
+    # Not under pytest's own folder: any other run closes that to everybody but its user, also to the server.
+    home = Path(tempfile.mkdtemp(prefix="wificrm-postgres-"))
     user = pwd.getpwnam("postgres")
     os.chown(home, user.pw_uid, user.pw_gid)
     with socket.socket() as probe:
