@@ -102,7 +102,8 @@ def test_the_collector_sees_every_way_a_message_is_given():
         'LATE = "Too late."\n'
         "def one():\n    raise UserError('Not now.')\n"
         "def two():\n    raise UserError(LATE, 400)\n"
-        "def three(status):\n    '''Not me.'''\n    raise UserError({4: 'Four it is.'}.get(status, 'Any of it.'))\n"
+        "async def three(status):\n    '''Not me at all.'''\n"
+        "    raise UserError({4: 'Four it is.'}.get(status, 'Any of it.'))\n"
         "def four():\n    words.say(language, 'Said aloud')\n"
     )
     assert {message for _, message in messages_of(tree)} == {
