@@ -1,0 +1,310 @@
+"""The gateway of the lab: the product's own commands, run in a namespace as a centre would run them.
+
+The portal runs as ``nobody``; the gate as ``daemon`` with CAP_NET_ADMIN and nothing else; ``gateway up``
+and dnsmasq as root. Nothing here reaches into the product: all goes through ``wificrm`` and its settings.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tests.lab.certificates import Authority
+from tests.lab.internet import RESOLVER4
+from tests.lab.namespace import Namespace, Run, stop
+
+BRIDGE, UPLINK = "br-guest", "uplink0"
+ADDRESS4, ADDRESS6 = "192.168.50.1", "fd50:7c3a:1::1"
+NAME = "portal.lab.example"
+PROJECT = Path(__file__).parents[2]
+PORTAL_USER, GATE_USER, GROUP = "nobody", "daemon", "nogroup"
+HTTP_PORT, TLS_PORT, CONSOLE_PORT = 8080, 8443, 8081
+
+_SETTINGS = """
+state = "{home}/state"
+secrets = "{home}/data/secrets"
+
+[venue]
+code = "{venue}"
+names = {{ vi = "Trung tâm thử nghiệm", en = "Lab Centre" }}
+
+[network]
+guest = "{bridge}"
+uplink = "{uplink}"
+address4 = "{address4}/{prefix4}"
+address6 = "{address6}/64"
+upstream_dns = ["{resolver}"]
+walled_garden = ["garden.example"]
+
+[portal]
+name = "{name}"
+{certificate}
+
+[console]
+address = "127.0.0.1"
+
+[grant]
+minutes = {minutes}
+
+[gate]
+socket = "{home}/gate/gate.sock"
+group = "{group}"
+
+[store]
+crm = "{home}/data/crm.db"
+access = "{home}/data/access.db"
+
+[log]
+level = "debug"
+"""
+
+
+class Gateway:
+    """A box with a guest bridge and an uplink. `start` brings the product up on it."""
+
+    venue = "LAB-P01"
+
+    def __init__(
+        self, run: Run, authority: Authority, *, minutes: int = 240, tls: bool = True, prefix4: int = 24
+    ) -> None:
+        self.namespace = Namespace(run, "gw")
+        self.home = run.folder / "gateway"
+        self.tls = tls
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._make_folders()
+        certificate = 'certificate = "{}"\nkey = "{}"'.format(*authority.issue("portal", NAME)) if tls else ""
+        self.settings = self.home / "wificrm.toml"
+        self.settings.write_text(
+            _SETTINGS.format(
+                home=self.home,
+                venue=self.venue,
+                bridge=BRIDGE,
+                uplink=UPLINK,
+                address4=ADDRESS4,
+                prefix4=prefix4,
+                address6=ADDRESS6,
+                resolver=RESOLVER4,
+                name=NAME,
+                certificate=certificate,
+                minutes=minutes,
+                group=GROUP,
+            )
+        )
+        self.namespace.ip(
+            f"link add {BRIDGE} type bridge",
+            f"address add {ADDRESS4}/{prefix4} dev {BRIDGE}",
+            f"address add {ADDRESS6}/64 dev {BRIDGE}",
+            f"link set {BRIDGE} up",
+        )
+
+    # -- the product's commands -------------------------------------------------------------------
+
+    def wificrm(self, *arguments: str | Path, timeout: float = 30) -> str:
+        """Run ``wificrm ARGUMENTS --config ...`` as root to its end; what it printed."""
+        return self.namespace.run(*self._wificrm(*arguments), timeout=timeout)
+
+    def start(self) -> None:
+        """Migrate, ``gateway up``, gate, portal; returns when guests are served."""
+        migrating = self._start("migrate", "migrate", user=PORTAL_USER)
+        self.wificrm("gateway", "up")
+        self.start_gate()
+        if migrating.wait(30):
+            raise RuntimeError(f"wificrm migrate: {self.log('migrate')}")
+        self.start_portal()
+        self.wait()
+
+    def start_gate(self) -> None:
+        """Start the gate; `wait` for it."""
+        self._start("gate", "gate", user=GATE_USER, capabilities="+net_admin")
+
+    def start_portal(self) -> None:
+        """Start the portal; `wait` for it."""
+        self._start("portal", "serve", user=PORTAL_USER)
+
+    def wait(self, *names: str, timeout: float = 20) -> None:
+        """Return when the started processes take calls. Raises RuntimeError with their log."""
+        until = time.monotonic() + timeout
+        for name in names or ("gate", "portal"):
+            while not self._takes_calls(name):
+                ended = self._processes[name].poll()
+                if ended is not None or time.monotonic() > until:
+                    raise RuntimeError(f"{name} does not start (exit {ended}): {self.log(name)}")
+                time.sleep(0.02)
+
+    def kill9(self, *names: str) -> None:
+        """End ``portal``, ``gate`` or ``dnsmasq`` with SIGKILL."""
+        for name in names:
+            if name == "dnsmasq":
+                os.kill(int((self.home / "state/dnsmasq.pid").read_text()), signal.SIGKILL)
+            else:
+                stop(self._processes.pop(name), kill=True)
+
+    def reboot(self) -> None:
+        """Lose what a power cut loses: processes, the kernel's tables, whatever lives in memory. Then start."""
+        self.kill9(*(name for name in ("portal", "gate") if name in self._processes), "dnsmasq")
+        self.namespace.run("nft", "flush", "ruleset")
+        with contextlib.suppress(RuntimeError):  # "0 flow entries have been deleted" is its error
+            self.namespace.run("conntrack", "-F")
+        for folder in ("state", "gate"):
+            shutil.rmtree(self.home / folder)
+        self.namespace.sysctl({"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0})
+        self._make_folders()
+        self.wificrm("gateway", "up")
+        self.start_gate()
+        self.start_portal()
+        self.wait()
+
+    def report(self, first: date | None = None, last: date | None = None) -> dict[str, Any]:
+        """The report as JSON, by default of today at the venue."""
+        day = (first or today()).isoformat()
+        path = self.home / "report.json"
+        self.wificrm(
+            *("report", "--venue", self.venue, "--from", day, "--to", (last or first or today()).isoformat()),
+            *("--format", "json", "-o", path),
+        )
+        decoded: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+        return decoded
+
+    # -- what is on its disk and in its kernel ----------------------------------------------------
+
+    def log(self, name: str) -> str:
+        """What the process *name* said so far."""
+        path = self.home / "log" / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    @property
+    def logs(self) -> list[Path]:
+        """Every log."""
+        return sorted((self.home / "log").iterdir())
+
+    def store_files(self, name: str) -> list[Path]:
+        """The files of the store ``crm`` or ``access``, its write-ahead log included."""
+        return sorted((self.home / "data").glob(f"{name}.db*"))
+
+    def allowed(self) -> dict[str, int]:
+        """{MAC: seconds left} as the kernel has it."""
+        listing = msgspec.json.decode(
+            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed")
+        )
+        found = {}
+        for item in listing["nftables"]:
+            for element in item.get("set", {}).get("elem", ()):
+                found[element["elem"]["val"]] = element["elem"]["expires"]
+        return found
+
+    def running(self, name: str) -> bool:
+        """Whether *name* runs."""
+        process = self._processes.get(name)
+        return process is not None and process.poll() is None
+
+    def privileges(self, name: str) -> dict[str, str]:
+        """The user and capability lines of a running process, as /proc has them."""
+        text = Path(f"/proc/{self._processes[name].pid}/status").read_text()
+        return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+    def close(self) -> None:
+        """Stop everything, remove the namespace."""
+        for process in self._processes.values():
+            stop(process)
+        self.namespace.close()
+
+    # -- how it is done ---------------------------------------------------------------------------
+
+    def _make_folders(self) -> None:
+        self.home.mkdir(mode=0o755, exist_ok=True)
+        for name, user, mode in (
+            ("data", PORTAL_USER, 0o750),
+            ("gate", GATE_USER, 0o750),
+            ("log", "root", 0o755),
+            ("cover", "root", 0o755),
+        ):
+            folder = self.home / name
+            if not folder.exists():
+                folder.mkdir()
+                folder.chmod(mode)
+                shutil.chown(folder, user, GROUP)
+
+    def _wificrm(self, *arguments: str | Path) -> list[str | Path]:
+        path = f"PATH={os.environ['PATH']}"
+        cache = f"PYTHONPYCACHEPREFIX={self.home.parent.parent / 'pycache'}"
+        program = [
+            "env",
+            "-i",
+            path,
+            "LANG=C.UTF-8",
+            f"PYTHONPATH={PROJECT}",
+            cache,
+            sys.executable,
+            "-m",
+            "captive.cli",
+        ]
+        return [*program, *arguments, "--config", self.settings]
+
+    def _start(
+        self, name: str, command: str, *, user: str, capabilities: str = ""
+    ) -> subprocess.Popen[bytes]:
+        bounds = ",".join(filter(None, ["-all", capabilities]))
+        wrapped = [
+            *self._uncovered(),
+            *("setpriv", f"--reuid={user}", f"--regid={GROUP}", "--clear-groups", "--no-new-privs"),
+            *(f"--bounding-set={bounds}", f"--inh-caps={bounds}", f"--ambient-caps={bounds}"),
+            *self._wificrm(command),
+        ]
+        process = self.namespace.start(*wrapped, log=self.home / "log" / f"{name}.log")
+        self._processes[name] = process
+        return process
+
+    def _uncovered(self) -> Sequence[str | Path]:
+        """A prefix under which other users reach this Python although it lies in somebody's private folder.
+
+        In the process's own mount namespace, a readable folder that holds only what is needed is laid
+        over the private one.
+        """
+        hidden, parts = _hidden([Path(sys.base_prefix), Path(sys.prefix), PROJECT])
+        if hidden is None:
+            return []
+        cover = self.home / "cover"
+        for part in parts:
+            (cover / part).mkdir(exist_ok=True)
+        script = 'set -e; for p in $3; do mount --rbind "$2/$p" "$1/$p"; done; mount --rbind "$1" "$2"; '
+        script += 'shift 3; exec "$@"'
+        return ["sh", "-c", script, "sh", cover, hidden, " ".join(parts)]
+
+    def _takes_calls(self, name: str) -> bool:
+        if name == "gate":
+            with socket.socket(socket.AF_UNIX) as probe:
+                return probe.connect_ex(str(self.home / "gate/gate.sock")) == 0
+        ports = (HTTP_PORT, TLS_PORT) if self.tls else (HTTP_PORT,)
+        for port in ports:
+            with self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                if probe.connect_ex((ADDRESS4, port)):
+                    return False
+        return True
+
+
+def _hidden(paths: Sequence[Path]) -> tuple[Path | None, list[str]]:
+    """The first folder above *paths* that others may not pass, and what is needed of it."""
+    for path in paths:
+        for folder in reversed(path.parents):
+            if not folder.stat().st_mode & 0o001:
+                inside = [
+                    other.relative_to(folder).parts[0] for other in paths if other.is_relative_to(folder)
+                ]
+                return folder, sorted(set(inside))
+    return None, []
+
+
+def today() -> date:
+    """The local day at the lab's venue."""
+    return datetime.now(ZoneInfo("Asia/Ho_Chi_Minh")).date()
