@@ -26,8 +26,8 @@ from captive.grants import Grants
 from captive.guest_web import (
     DOOR,
     GATED,
+    HEADERS,
     ORIGIN,
-    STYLE,
     guest_headers,
     guest_origin,
     guest_style,
@@ -39,7 +39,7 @@ from captive.pages import DEMO, FIRST_PAGES
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.errors import SetupError
 from crm.settings import Settings, secret
-from crm.store import Store, open_store
+from crm.store import MAX_BATCH, Store, open_store
 from crm.times import local_moment
 from crm.venues import save_venue
 from crm.web import (
@@ -120,13 +120,12 @@ def make_portal(
     """The guest portal."""
     settings = deps.settings
     style = guest_style(settings.venue.accent)
-    app = web.Application(
-        client_max_size=MAX_FORM, middlewares=[make_guest_middleware(settings, guest_headers(style))]
-    )
+    headers = guest_headers(style)
+    app = web.Application(client_max_size=MAX_FORM, middlewares=[make_guest_middleware(settings, headers)])
     _share(app, deps)
     app[DOOR] = door
     app[DOORKEEPER] = door
-    app[STYLE], app[ORIGIN], app[GATED] = style, guest_origin(settings), settings.gate.gateway != "open"
+    app[HEADERS], app[ORIGIN], app[GATED] = headers, guest_origin(settings), settings.gate.gateway != "open"
     app[GUEST_FRAME] = make_frame(settings, style)
     app[NOTICES] = VenueNotices(deps.store, settings.venue.code)
     app[VERSION], app[DEMO] = version, demo
@@ -197,11 +196,19 @@ class Certificate:
 
 @contextlib.asynccontextmanager
 async def running(
-    settings: Settings, *, host: str | None = None, demo: bool = False, clock: Clock = utc_now
+    settings: Settings,
+    *,
+    host: str | None = None,
+    demo: bool = False,
+    clock: Clock = utc_now,
+    max_batch: int = MAX_BATCH,
 ) -> AsyncIterator[None]:
-    """Serve portal and console while the context is open. Raises `SetupError` when they cannot start."""
+    """Serve portal and console while the context is open. Raises `SetupError` when they cannot start.
+
+    *host* binds the portal to one address (None: all); *max_batch* is the size of a group commit.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        store, access = open_store(settings.store.crm), open_store(settings.store.access)
+        store, access = open_store(settings.store.crm, max_batch=max_batch), open_store(settings.store.access)
         stack.push_async_callback(store.close)
         stack.push_async_callback(access.close)
         background = Background()

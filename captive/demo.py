@@ -4,19 +4,20 @@ import secrets
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from campaigns.samples import insert_samples
-from surveys.synthetic import fill
 from tqdm import tqdm
 
+from campaigns.samples import insert_samples
 from captive.app import running, utc_now
 from captive.signals import until_stopped
 from crm.errors import SetupError
+from crm.log import start_log
 from crm.migrate import migrate
 from crm.settings import Console, Gate, Network, Portal, Settings, StoreSection, Venue
 from crm.staff import set_account
 from crm.store import open_store
 from crm.times import local_moment
 from crm.venues import save_venue
+from surveys.synthetic import fill
 
 ACCOUNT = "demo"
 HOST = "127.0.0.1"
@@ -37,6 +38,7 @@ def demo_settings(port: int, data: Path) -> Settings:
 
 async def run_demo(port: int, data: Path) -> int:
     """Make what is missing in *data*, serve on *port* and *port* + 1, run until stopped."""
+    start_log("warning")
     settings = demo_settings(port, data)
     try:
         data.mkdir(parents=True, exist_ok=True)

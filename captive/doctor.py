@@ -14,7 +14,7 @@ import msgspec
 from captive import box
 from captive.gateway import GateClient, GatewayError
 from crm.errors import SetupError
-from crm.migrate import is_current
+from crm.schema import is_current
 from crm.settings import Settings
 
 SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)

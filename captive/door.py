@@ -31,6 +31,7 @@ class Visit:
     """What one device did today. Lives in memory, goes at midnight."""
 
     response: UUID = field(default_factory=uuid.uuid4)  # version 4: random
+    token: str = ""  # of that response, signed when first needed
     shown: bool = False
     started: bool = False
     wanted: str = ""
@@ -78,7 +79,7 @@ class Door:
         return Guest(
             venue=self._venue,
             network=self._network,
-            response=tokens.sign(visit.response, self._today, self._key),
+            response=self._token(visit),
             asked_today=self.grants.was_asked(device),
             started=visit.started,
             online=self.grants.seconds_left(device) > 0,
@@ -94,8 +95,13 @@ class Door:
         if response != visit.response:
             if visit.started:
                 raise UserError("This page is out of date. Please open the survey again.", 409)
-            visit.response = response
+            visit.response, visit.token = response, token
         return response
+
+    def _token(self, visit: Visit) -> str:
+        if not visit.token:
+            visit.token = tokens.sign(visit.response, self._today, self._key)
+        return visit.token
 
     def answered(self, request: web.Request) -> None:
         """An answer of this guest has been stored."""

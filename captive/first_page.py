@@ -3,8 +3,9 @@
 from datetime import date
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from captive.guest_web import HEADERS
 from crm.settings import Settings
 from crm.splice import MARK, SplicedPage
 from crm.web import NOTICES, WORDS, Notice, render
@@ -22,6 +23,11 @@ class FirstPages:
         self._settings = settings
         self._frame = frame
         self._demo = demo
+        self.plain_headers = app[HEADERS].copy()
+        self.plain_headers[hdrs.CONTENT_TYPE] = "text/html; charset=utf-8"
+        self.plain_headers[hdrs.VARY] = "Accept-Encoding, Accept-Language"
+        self.gzipped_headers = self.plain_headers.copy()
+        self.gzipped_headers[hdrs.CONTENT_ENCODING] = "gzip"
         self._made_of: object = None
         self._pages: dict[tuple[str, bool], SplicedPage] = {}
         self._notices: dict[str, tuple[Notice, ...]] = {}

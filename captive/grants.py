@@ -31,6 +31,10 @@ DRIFT = 10
 """Seconds by which the kernel's timeout may differ from the book before it is set right."""
 
 
+MAX_MARKS = 20_000
+"""Devices whose mark is kept at hand; it is only quicker so."""
+
+
 class Grants:
     """The book of grants. `load` it before use; call `reconcile` every few seconds."""
 
@@ -43,6 +47,7 @@ class Grants:
         self._online: set[str] = set()  # MACs the gateway has confirmed
         self._secret = b""
         self._asked: set[bytes] = set()
+        self._marks: dict[str, bytes] = {}  # MAC -> its mark of today
         self._mending = asyncio.Lock()
 
     async def load(self, today: date) -> None:
@@ -60,6 +65,7 @@ class Grants:
         async with self._access.begin() as conn:
             self._secret = await select_secret(conn, today)
             self._asked = await select_asked(conn)
+        self._marks.clear()
 
     def seconds_left(self, mac: str) -> int:
         """Seconds for which *mac* stays online; 0 when the gateway does not let it through."""
@@ -144,4 +150,9 @@ class Grants:
             log.warning("gateway out of reach", reason=str(error))
 
     def _mark(self, mac: str) -> bytes:
-        return hmac.digest(self._secret, mac.encode(), hashlib.sha256)
+        mark = self._marks.get(mac)
+        if mark is None:
+            if len(self._marks) >= MAX_MARKS:
+                self._marks.clear()
+            mark = self._marks[mac] = hmac.digest(self._secret, mac.encode(), hashlib.sha256)
+        return mark

@@ -6,8 +6,9 @@ from importlib import resources
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from markupsafe import Markup
+from multidict import CIMultiDict, istr
 
 from captive.door import DEVICE, Door
 from captive.probes import host_name, wanted_page
@@ -22,7 +23,9 @@ log = structlog.get_logger()
 
 DOOR = web.AppKey("DOOR", Door)
 OWN_HOSTS: web.AppKey[frozenset[str]] = web.AppKey("OWN_HOSTS")
-STYLE = web.AppKey("STYLE", str)
+HEADERS: web.AppKey[CIMultiDict[str]] = web.AppKey("HEADERS")
+"""The headers of every guest page."""
+
 ORIGIN = web.AppKey("ORIGIN", str)
 """Scheme, name and port under which guests reach the portal; "" when it goes by its address."""
 
@@ -52,14 +55,20 @@ def guest_style(accent: str) -> str:
     return page_style(resources.files("crm").joinpath("static/guest.css").read_text("utf-8"), accent)
 
 
-def guest_headers(style: str) -> dict[str, str]:
+def guest_headers(style: str) -> CIMultiDict[str]:
     """The headers of guest pages: this one style, no script, no other host."""
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
-    return {**SECURITY_HEADERS, "Content-Security-Policy": policy, "Cache-Control": "no-store"}
+    headers = {
+        **SECURITY_HEADERS,
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-store",
+        "Server": "wificrm",
+    }
+    return CIMultiDict({istr(name): value for name, value in headers.items()})
 
 
 def make_frame(settings: Settings, style: str) -> Any:  # noqa: ANN401
@@ -85,10 +94,10 @@ def guest_language(request: web.Request, settings: Settings) -> str:
     wanted = request.match_info.get("language", "")
     if wanted in settings.venue.languages:
         return wanted
-    return choose_language(request.headers.get("Accept-Language", ""), settings.venue.languages)
+    return choose_language(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")[:200], settings.venue.languages)
 
 
-def make_guest_middleware(settings: Settings, headers: dict[str, str]) -> Any:  # noqa: ANN401
+def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:  # noqa: ANN401
     """The one middleware of the guest portal."""
     hosts = own_hosts(settings)
 
@@ -96,7 +105,8 @@ def make_guest_middleware(settings: Settings, headers: dict[str, str]) -> Any:  
     async def guest_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         door = request.app[DOOR]
         device = await door.recognise(request)
-        if host_name(request.headers.get("Host", "")) not in hosts:
+        host = request.headers.get(hdrs.HOST, "")
+        if host not in hosts and host_name(host) not in hosts:
             return await _answer_probe(request, device)
         if settings.tls and not request.secure:
             return _redirect(guest_origin(settings) + request.path_qs)
@@ -122,9 +132,9 @@ def make_guest_middleware(settings: Settings, headers: dict[str, str]) -> Any:  
         except Exception as error:
             log.exception("a guest page failed", page=_route(request), error=type(error).__name__)
             response = _told(request, settings, UserError("Something went wrong, please try again.", 500))
-        for name, value in headers.items():
-            if name not in response.headers:
-                response.headers[name] = value
+        if hdrs.SERVER not in response.headers:  # the first page brings all of them along
+            for name, value in headers.items():
+                response.headers.setdefault(name, value)
         return response
 
     return guest_middleware

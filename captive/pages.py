@@ -47,12 +47,8 @@ async def home(request: web.Request) -> web.StreamResponse:
     page = pages.page(language, asked_today=guest.asked_today)
     token = guest.response.encode()
     if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-        return web.Response(body=page.gzipped(token), headers=_GZIPPED)
-    return web.Response(body=page.plain(token), headers=_PLAIN)
-
-
-_PLAIN = {"Content-Type": "text/html; charset=utf-8", "Vary": "Accept-Encoding, Accept-Language"}
-_GZIPPED = {**_PLAIN, "Content-Encoding": "gzip"}
+        return web.Response(body=page.gzipped(token), headers=pages.gzipped_headers)
+    return web.Response(body=page.plain(token), headers=pages.plain_headers)
 
 
 async def _count_shown(request: web.Request, language: str) -> None:

@@ -3,19 +3,15 @@
 Each store's package has a ``migrations`` folder: an append-only list of steps for SQLite and PostgreSQL.
 """
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.exc import OperationalError
 
 from crm.errors import SetupError
-from crm.store import make_engine, store_url
+from crm.store import make_engine
 
 
 async def migrate(dsn: str, package: str) -> None:
@@ -54,19 +50,3 @@ def run_steps(context: EnvironmentContext, metadata: MetaData) -> None:
     """What a ``migrations/env.py`` does: run the steps inside the transaction that `migrate` opened."""
     context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
     context.run_migrations()
-
-
-async def is_current(dsn: str, package: str) -> bool:
-    """Whether the store at *dsn* is there and has the newest schema of *package*."""
-    database = store_url(dsn).database
-    if "://" not in dsn and database and not Path(database).exists():
-        return False
-    config = Config()
-    config.set_main_option("script_location", f"{package}:migrations")
-    head = ScriptDirectory.from_config(config).get_current_head()
-    engine = make_engine(dsn, readonly=True)
-    try:
-        async with engine.connect() as conn:
-            return await conn.run_sync(lambda c: MigrationContext.configure(c).get_current_revision()) == head
-    finally:
-        await engine.dispose()

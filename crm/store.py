@@ -217,9 +217,15 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     """An engine for *dsn* with the pragmas that durability and privacy ask for."""
     url = store_url(dsn)
     if url.get_backend_name() == "postgresql":
-        return create_async_engine(url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True)
+        return create_async_engine(
+            url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, hide_parameters=True
+        )
     engine = create_async_engine(
-        url, pool_size=pool_size, max_overflow=4, connect_args={"timeout": BUSY_TIMEOUT / 1000}
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        connect_args={"timeout": BUSY_TIMEOUT / 1000},
+        hide_parameters=True,
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -4,6 +4,7 @@ An English sentence is its own key. Catalogues are the ``locales/<language>.po``
 compiled in memory when the program starts, so a translator changes a text file and restarts.
 """
 
+import functools
 import gettext
 import io
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ def load_words() -> Words:
     return Words(catalogues)
 
 
+@functools.lru_cache(maxsize=512)
 def choose_language(accept: str, offered: tuple[str, ...]) -> str:
     """The best of *offered* for an ``Accept-Language`` header (RFC 9110 section 12.5.4).
 

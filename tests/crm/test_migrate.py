@@ -8,7 +8,8 @@ from sqlalchemy import text
 import captive.tables
 import crm.tables
 from crm.errors import SetupError
-from crm.migrate import is_current, migrate
+from crm.migrate import migrate
+from crm.schema import is_current
 from crm.store import Store, make_engine, open_store
 
 

@@ -1,0 +1,63 @@
+"""Servers that a measurement starts for itself, each a process of its own on loopback."""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def started(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
+    """Run ``python -m module PORT arguments``; yields (port, process id) once it accepts connections."""
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments])
+    try:
+        wait_for(port)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder on the disk (not in memory: durable writes are what is measured), removed afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="wificrm-bench-", dir="/var/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port that nobody listens on, with the one after it free as well."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_one:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                next_one.bind(("127.0.0.1", port + 1))
+                return port
+
+
+def wait_for(port: int, seconds: float = 20) -> None:
+    """Wait until something listens on *port* of loopback."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens on port {port}")
+
+
+def resident_mib(pid: int) -> float:
+    """Resident memory of process *pid* in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise LookupError(pid)

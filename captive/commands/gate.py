@@ -1,0 +1,17 @@
+"""``wificrm gate``: the small privileged process."""
+
+import argparse
+
+import structlog
+
+from captive.gate import serve_gate
+from crm.log import start_log
+from crm.settings import load_settings
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Open the network for devices until SIGTERM."""
+    settings = load_settings(args.config)
+    start_log(settings.log.level)
+    await serve_gate(settings, lambda: structlog.get_logger().info("gate open"))
+    return 0

@@ -1,0 +1,23 @@
+"""``wificrm serve``: the guest portal and the staff pages, without privileges."""
+
+import argparse
+
+import structlog
+
+from captive.app import running
+from captive.commands.places import need_current, stores_of
+from captive.signals import until_stopped
+from crm.log import start_log
+from crm.settings import load_settings
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM."""
+    settings = load_settings(args.config)
+    start_log(settings.log.level)
+    for dsn, package in stores_of(settings):
+        await need_current(dsn, package)
+    async with running(settings):
+        structlog.get_logger().info("serving", portal=settings.portal.port, console=settings.console.port)
+        await until_stopped()
+    return 0
