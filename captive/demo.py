@@ -1,6 +1,6 @@
 """A whole centre on loopback, without root: embedded stores, synthetic answers, a browser as the phone."""
 
-import secrets
+import base64
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,9 @@ from captive.signals import until_stopped
 from crm.errors import SetupError
 from crm.log import start_log
 from crm.migrate import migrate
-from crm.settings import Console, Gate, Network, Portal, Settings, StoreSection, Venue
-from crm.staff import set_account
-from crm.store import open_store
+from crm.settings import Console, Gate, Network, Portal, Settings, StoreSection, Venue, secret
+from crm.staff import Passwords, insert_staff, select_staff_by_name
+from crm.store import Store, open_store
 from crm.times import local_moment
 from crm.venues import save_venue
 from surveys.synthetic import fill
@@ -66,7 +66,6 @@ async def _fill(settings: Settings) -> str:
     """Venues, a year of synthetic answers, announcements and the demo account; returns its password."""
     store = open_store(settings.store.crm)
     today = local_moment(utc_now(), ZoneInfo(settings.venue.timezone)).day
-    password = secrets.token_urlsafe(9)
     try:
         async with store.begin() as conn:
             await save_venue(conn, settings.venue)
@@ -78,7 +77,15 @@ async def _fill(settings: Settings) -> str:
 
             await fill(store, today, progress=progress)
         await insert_samples(store, settings.venue.code, today)
-        await set_account(store, ACCOUNT, password, "manager", None)
+        return await _account(store, settings)
     finally:
         await store.close()
+
+
+async def _account(store: Store, settings: Settings) -> str:
+    """Make the demo's account if it is missing; returns its password, which stays the same for a folder."""
+    password = base64.urlsafe_b64encode(secret(settings, "demo-account"))[:12].decode()
+    async with store.begin() as conn:
+        if await select_staff_by_name(conn, ACCOUNT) is None:
+            await insert_staff(conn, ACCOUNT, await Passwords().hash(password), "manager", None)
     return password

@@ -39,6 +39,9 @@ class _Change(NamedTuple):
 class Neighbours(Protocol):
     """Finds the device behind an address."""
 
+    on_join: Callable[[str], None]
+    """Told the MAC of each device that appears."""
+
     async def device(self, address: str) -> str | None:
         """The device that has *address* now; None: not one of our guests."""
 
@@ -48,6 +51,9 @@ class Neighbours(Protocol):
 
 class Loopback:
     """For the demo: a device is its address; a browser on this machine plays the phone."""
+
+    def __init__(self) -> None:
+        self.on_join: Callable[[str], None] = _nobody_cares
 
     async def device(self, address: str) -> str | None:
         """The address itself."""
