@@ -106,3 +106,13 @@ async def test_the_page_stands_when_counting_fails(client: Client, store: Store)
     number = await urgent_id(store)
     await store.close()  # no write is taken any more; reading goes on
     assert (await client.get(f"/vi/announcements/{number}")).status == 200
+
+
+async def test_a_text_in_another_language_says_which(client: Client, store: Store) -> None:
+    texts = {"vi": {"title": "Cúp điện", "body": "Từ 8 giờ."}}
+    async with store.begin() as conn:
+        number = await insert_announcement(conn, "DEMO-P01", Draft(texts, DAY, None, urgent=False))
+    page = await (await client.get(f"/en/announcements/{number}")).text()
+    assert '<html lang="en">' in page
+    assert '<article lang="vi">' in page
+    assert "Cúp điện" in page
