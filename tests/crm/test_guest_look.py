@@ -188,7 +188,7 @@ def letters_of(page: Page) -> str:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", ["home", "scale", "comment"])
+@pytest.mark.parametrize("name", ["home", "home-urgent", "scale", "comment"])
 def test_skip_is_seen_without_scrolling(chromium: Browser, name: str):
     with phone(chromium) as context:
         page = context.new_page()
