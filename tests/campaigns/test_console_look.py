@@ -56,6 +56,7 @@ async def sign_in(page: Page) -> None:
     await page.fill("#name", "mai")
     await page.fill("#password", PASSWORD)
     await page.click("main button")
+    await page.wait_for_url("**/announcements")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -100,6 +101,7 @@ async def test_a_manager_without_script_corrects_a_mistake_looks_saves_and_undoe
     assert "Đã lưu “Cúp điện sáng thứ Ba”." in await page.locator("[role=status]").inner_text()
     await page.locator("article", has_text="Cúp điện").locator("button.danger").click()
     await page.click("text=Hoàn tác")
+    await page.wait_for_url("**/announcements?state=shown&changed=6")
     assert await page.locator("article", has_text="Cúp điện").count() == 1
 
 
