@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, false, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, false, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -114,7 +114,7 @@ async def restore_announcement(conn: AsyncConnection, announcement_id: int, venu
     return await _change(conn, announcement_id, venue, withdrawn=False)
 
 
-async def count_seen(conn: AsyncConnection, batch: Sequence[Seen]) -> Sequence[None]:
+def count_seen(conn: Connection, batch: Sequence[Seen]) -> Sequence[None]:
     """Add what *batch* saw to the counts; a batch function for `Store.write`."""
     totals: Counter[tuple[int, date, str, str, str]] = Counter()
     for seen in batch:
@@ -128,7 +128,7 @@ async def count_seen(conn: AsyncConnection, batch: Sequence[Seen]) -> Sequence[N
     key = [column.name for column in counts.primary_key]
     upsert = upsert.on_conflict_do_update(index_elements=key, set_={"n": counts.c.n + upsert.excluded.n})
     if rows:
-        await conn.execute(upsert, rows)
+        conn.execute(upsert, rows)
     return [None] * len(batch)
 
 

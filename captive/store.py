@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime
 
 import msgspec
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -43,20 +43,18 @@ async def select_grants(conn: AsyncConnection) -> dict[str, datetime]:
     return {row.mac: row.expires if row.expires.tzinfo else row.expires.replace(tzinfo=UTC) for row in rows}
 
 
-async def save_grants(conn: AsyncConnection, batch: Sequence[GrantRow]) -> Sequence[None]:
+def save_grants(conn: Connection, batch: Sequence[GrantRow]) -> Sequence[None]:
     """Keep grants, each replacing the device's earlier one (a batch for `Store.write`)."""
     dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
     rows = {row.mac: row.expires for row in batch}
     upsert = dialect.insert(grant)
-    await conn.execute(
+    conn.execute(
         upsert.on_conflict_do_update(index_elements=["mac"], set_={"expires": upsert.excluded.expires}),
         [{"mac": mac, "expires": expires} for mac, expires in sorted(rows.items())],
     )
     marks = sorted({row.device for row in batch if row.device})
     if marks:
-        await conn.execute(
-            dialect.insert(asked).on_conflict_do_nothing(), [{"device": mark} for mark in marks]
-        )
+        conn.execute(dialect.insert(asked).on_conflict_do_nothing(), [{"device": mark} for mark in marks])
     return [None] * len(batch)
 
 

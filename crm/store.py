@@ -6,15 +6,17 @@ SQLite (the default) and PostgreSQL behind the same four verbs: `Store.read`, `S
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
 
 from crm.errors import SetupError
 
@@ -33,8 +35,12 @@ TIDY_AT_LATEST = 1.0
 BUSY_TIMEOUT = 10_000
 """Milliseconds for which SQLite waits for another process (the command line) to finish its write."""
 
-BatchWrite = Callable[[AsyncConnection, Sequence[Any]], Awaitable[Sequence[Any]]]
-"""Takes all items that wait for it and returns one result (or exception) per item, in order."""
+BatchWrite = Callable[[Connection, Sequence[Any]], Sequence[Any]]
+"""Takes all items that wait for it and returns one result (or exception) per item, in order.
+
+Not a coroutine: on SQLite the whole batch runs in the writer's thread, one hand-over instead of one per
+statement; on PostgreSQL SQLAlchemy runs it beside the event loop.
+"""
 
 
 class StoreBusyError(Exception):
@@ -51,9 +57,13 @@ class _Waiting:
 class Store:
     """An open database. Make it with `open_store`; `close` it when done."""
 
-    def __init__(self, writer: AsyncEngine, reader: AsyncEngine, *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(
+        self, writer: AsyncEngine, reader: AsyncEngine, batches: Engine | None, *, max_batch: int = MAX_BATCH
+    ) -> None:
         self._writer = writer
         self._reader = reader
+        self._batches = batches  # SQLite: the group commit's own connection, used in one thread
+        self._thread = ThreadPoolExecutor(1, "group commit")
         self._max_batch = max_batch
         self._waiting: list[_Waiting] = []
         self._wake = asyncio.Event()
@@ -111,6 +121,9 @@ class Store:
             await self._committer
         if self._tidying is not None:
             await self._tidying
+        self._thread.shutdown()
+        if self._batches is not None:
+            self._batches.dispose()
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -139,16 +152,20 @@ class Store:
 
     async def _run(self, group: Sequence[_Waiting]) -> list[Any]:
         """Run *group* in one transaction; the results stand in the group's order."""
-        by_batch: dict[BatchWrite, list[int]] = {}
-        for index, waiting in enumerate(group):
-            by_batch.setdefault(waiting.batch, []).append(index)
-        results: list[Any] = [None] * len(group)
-        async with self.begin() as conn:
-            for batch, indices in by_batch.items():
-                answers = await batch(conn, [group[i].item for i in indices])
-                for index, answer in zip(indices, answers, strict=True):
-                    results[index] = answer
+        if self._batches is None:
+            async with self.begin() as conn:
+                return await conn.run_sync(_apply, group)
+        async with self._lock:
+            results = await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._run_in_thread, group
+            )
+        self._tidy_soon()
         return results
+
+    def _run_in_thread(self, group: Sequence[_Waiting]) -> list[Any]:
+        assert self._batches is not None  # noqa: S101 - the caller looked
+        with self._batches.begin() as conn:
+            return _apply(conn, group)
 
     def _tidy_soon(self) -> None:
         self._commits += 1
@@ -184,6 +201,18 @@ class Store:
         return not busy
 
 
+def _apply(conn: Connection, group: Sequence[_Waiting]) -> list[Any]:
+    by_batch: dict[BatchWrite, list[int]] = {}
+    for index, waiting in enumerate(group):
+        by_batch.setdefault(waiting.batch, []).append(index)
+    results: list[Any] = [None] * len(group)
+    for batch, indices in by_batch.items():
+        answers = batch(conn, [group[i].item for i in indices])
+        for index, answer in zip(indices, answers, strict=True):
+            results[index] = answer
+    return results
+
+
 def _settle(waiting: _Waiting, result: Any) -> None:  # noqa: ANN401
     if waiting.done.done():  # whoever waited has gone away
         return
@@ -202,7 +231,7 @@ def store_url(dsn: str) -> URL:
         return URL.create("sqlite+aiosqlite", database=str(Path(dsn)))
     try:
         url = make_url(dsn)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SetupError(
             "the store's address cannot be read; write a path or postgresql://user@host/name"
         ) from None
@@ -227,8 +256,27 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
         connect_args={"timeout": BUSY_TIMEOUT / 1000},
         hide_parameters=True,
     )
+    _prepare_sqlite(engine.sync_engine, readonly=readonly)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "connect")
+
+def _make_batch_engine(dsn: str) -> Engine | None:
+    """SQLite's connection for group commits; None for PostgreSQL, which needs none of its own."""
+    url = store_url(dsn)
+    if url.get_backend_name() == "postgresql":
+        return None
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        poolclass=StaticPool,
+        connect_args={"timeout": BUSY_TIMEOUT / 1000, "check_same_thread": False},
+        hide_parameters=True,
+    )
+    _prepare_sqlite(engine, readonly=False)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
+    @event.listens_for(engine, "connect")
     def set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
@@ -241,13 +289,12 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
             cursor.execute("PRAGMA query_only=ON")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:  # noqa: ANN401
         connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 def open_store(dsn: str, *, max_batch: int = MAX_BATCH) -> Store:
     """Open the store at *dsn* (it must have been migrated). Connects on first use."""
-    return Store(make_engine(dsn), make_engine(dsn, readonly=True, pool_size=2), max_batch=max_batch)
+    reader = make_engine(dsn, readonly=True, pool_size=2)
+    return Store(make_engine(dsn), reader, _make_batch_engine(dsn), max_batch=max_batch)

@@ -38,8 +38,8 @@ async def rebuild_counts(conn: AsyncConnection, venue: str) -> None:
             facts += _count(row, questionnaires[row.version_id], tally)
         if facts:
             await conn.execute(insert(answer_fact), facts)
-    await add_counts(conn, daily_count, tally.counts)
-    await add_counts(conn, daily_funnel, tally.funnel)
+    await conn.run_sync(add_counts, daily_count, tally.counts)
+    await conn.run_sync(add_counts, daily_funnel, tally.funnel)
 
 
 def _count(row: Row[Any], questionnaire: Questionnaire, tally: Tally) -> list[dict[str, Any]]:

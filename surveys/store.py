@@ -12,7 +12,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Executable, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Executable, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -108,9 +108,7 @@ _UPDATE_RESPONSE = (
 _SELECT_ANSWERS = select(response.c.answers).where(response.c.id == bindparam("of_id"))
 
 
-async def save_answers(
-    conn: AsyncConnection, batch: Sequence[Answer]
-) -> Sequence[dict[str, str] | UserError]:
+def save_answers(conn: Connection, batch: Sequence[Answer]) -> Sequence[dict[str, str] | UserError]:
     """Batch function of `crm.store.Store.write`: keep every answer, give back all answers of its response.
 
     The first answer makes the response and counts *started*; the last one, or one marked final, counts
@@ -118,22 +116,22 @@ async def save_answers(
     same post twice is one. An item whose response belongs to another venue or version gets a `UserError`.
     """
     versions = {item.version.id: item.version.questionnaire for item in batch}
-    known = await _select_kept(conn, {item.response for item in batch}, versions)
+    known = _select_kept(conn, {item.response for item in batch}, versions)
     comments = {id_: comment_keys(questionnaire) for id_, questionnaire in versions.items()}
     tally = Tally()
     results = [_keep(known, comments, tally, item) for item in batch]
-    await write_responses(conn, known.values())
-    await write_tally(conn, tally)
+    write_responses(conn, known.values())
+    write_tally(conn, tally)
     return results
 
 
-async def _select_kept(
-    conn: AsyncConnection, responses: Collection[UUID], versions: Mapping[int, Questionnaire]
+def _select_kept(
+    conn: Connection, responses: Collection[UUID], versions: Mapping[int, Questionnaire]
 ) -> dict[UUID, Kept]:
     """The *responses* there are; one of a version that nobody asks about just now is there to be refused."""
     known: dict[UUID, Kept] = {}
     keys = {id_: (comment_keys(asked), asked.key) for id_, asked in versions.items()}
-    for row in await conn.execute(_SELECT_KEPT, {"ids": list(responses)}):
+    for row in conn.execute(_SELECT_KEPT, {"ids": list(responses)}):
         fields: list[Any] = [*row, *keys.get(row.version_id, (frozenset(), ""))]
         known[row.id] = Kept(*fields)
     return known
@@ -176,7 +174,7 @@ def _new(item: Answer, comments: frozenset[str]) -> Kept:
     )
 
 
-async def write_responses(conn: AsyncConnection, responses: Iterable[Kept]) -> None:
+def write_responses(conn: Connection, responses: Iterable[Kept]) -> None:
     """Write the documents of the *responses* that are new or have changed."""
     changed = sorted((kept for kept in responses if kept.changed), key=lambda kept: kept.id.int)
     new = [{name: getattr(kept, name) for name in _KEPT} for kept in changed if kept.new]
@@ -186,45 +184,45 @@ async def write_responses(conn: AsyncConnection, responses: Iterable[Kept]) -> N
         if not kept.new
     ]
     if new:
-        await conn.execute(_INSERT_RESPONSE, new)
+        conn.execute(_INSERT_RESPONSE, new)
     if old:
-        await conn.execute(_UPDATE_RESPONSE, old)
+        conn.execute(_UPDATE_RESPONSE, old)
 
 
-async def write_tally(conn: AsyncConnection, tally: Tally) -> None:
+def write_tally(conn: Connection, tally: Tally) -> None:
     """Write the facts and add the counts that *tally* has gathered."""
     facts = sorted(tally.facts.items(), key=lambda item: (item[0][0].int, item[0][1]))
     gone = [{"of_response": id_, "of_question": question} for (id_, question), fact in facts if fact is None]
     if gone:
-        await conn.execute(_DELETE_FACT, gone)
+        conn.execute(_DELETE_FACT, gone)
     kept = [
         {"response_id": id_, "question": question, "venue": fact[0], "value": fact[1]}
         for (id_, question), fact in facts
         if fact is not None
     ]
     if kept:
-        await conn.execute(_SET_FACT[conn.dialect.name], kept)
-    await add_counts(conn, daily_count, tally.counts)
-    await add_counts(conn, daily_funnel, tally.funnel)
-    await add_counts(conn, monthly_hour, tally.hours)
+        conn.execute(_SET_FACT[conn.dialect.name], kept)
+    add_counts(conn, daily_count, tally.counts)
+    add_counts(conn, daily_funnel, tally.funnel)
+    add_counts(conn, monthly_hour, tally.hours)
 
 
-async def add_counts(conn: AsyncConnection, table: Table, gains: Counter[Any]) -> None:
+def add_counts(conn: Connection, table: Table, gains: Counter[Any]) -> None:
     """Add *gains* (counter key -> change) to a counter table; a count that falls to nothing leaves no row."""
     names = _COUNTER_KEYS[table]
     # Sorted: the order says nothing of arrival, and two writers of PostgreSQL cannot lock each other out.
     changes = sorted(item for item in gains.items() if item[1])
     if changes:
         rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in changes]
-        await conn.execute(_ADD[table][conn.dialect.name], rows)
+        conn.execute(_ADD[table][conn.dialect.name], rows)
     less = [
         {f"of_{name}": part for name, part in zip(names, key, strict=True)} for key, n in changes if n < 0
     ]
     if less:
-        await conn.execute(_DELETE_EMPTY, less)
+        conn.execute(_DELETE_EMPTY, less)
 
 
-async def count_steps(conn: AsyncConnection, batch: Sequence[Step]) -> Sequence[None]:
+def count_steps(conn: Connection, batch: Sequence[Step]) -> Sequence[None]:
     """Batch function of `crm.store.Store.write`: count portal pages shown and surveys skipped."""
     gains = Counter(
         (
@@ -239,7 +237,7 @@ async def count_steps(conn: AsyncConnection, batch: Sequence[Step]) -> Sequence[
         )
         for item in batch
     )
-    await add_counts(conn, daily_funnel, gains)
+    add_counts(conn, daily_funnel, gains)
     return [None] * len(batch)
 
 

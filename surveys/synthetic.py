@@ -162,8 +162,8 @@ async def _fill_month(
                 responses.append(kept)
     if centre.code == CENTRES[0].code and last.month % 4 == 1:
         _leave_number(WITH_NUMBERS[last.month // 4], version, responses, tally)
-    await write_responses(conn, responses)
-    await write_tally(conn, tally)
+    await conn.run_sync(write_responses, responses)
+    await conn.run_sync(write_tally, tally)
 
 
 def _working_days(first: date, last: date) -> Iterator[date]:

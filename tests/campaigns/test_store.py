@@ -87,8 +87,8 @@ async def test_views_add_up_whoever_writes_them(filled: Store) -> None:
     shown = Seen(number, "DEMO-P01", DAY, "vi", "shown", n=40)
     opened = Seen(number, "DEMO-P01", DAY, "en", "opened")
     async with filled.begin() as conn:
-        assert await count_seen(conn, [shown, opened, shown]) == [None] * 3
-        await count_seen(conn, [])
+        assert await conn.run_sync(count_seen, [shown, opened, shown]) == [None] * 3
+        await conn.run_sync(count_seen, [])
     await filled.write(count_seen, opened)
     await filled.write(count_seen, Seen(other, "DEMO-X02", DAY, "vi", "shown"))
     async with filled.read() as conn:

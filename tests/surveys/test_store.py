@@ -122,7 +122,7 @@ async def test_the_same_post_twice_is_one_answer(both_stores: Store) -> None:
     guest = uuid.uuid4()
     post = answer(version, guest, "A0", "with", final=True)
     async with both_stores.begin() as conn:
-        assert await save_answers(conn, [post, post]) == [{"A0": "with"}] * 2
+        assert await conn.run_sync(save_answers, [post, post]) == [{"A0": "with"}] * 2
     await both_stores.write(save_answers, post)
     assert await counts_of(both_stores) == {("A0", "with"): 1}
     assert await funnel_of(both_stores) == {"started": 1, "completed": 1}
@@ -132,8 +132,8 @@ async def test_two_answers_of_one_guest_in_one_batch_both_count(both_stores: Sto
     (version,) = await open_venue(both_stores, "V1")
     guest = uuid.uuid4()
     async with both_stores.begin() as conn:
-        results = await save_answers(
-            conn, [answer(version, guest, "A0", "done"), answer(version, guest, "A1", "5")]
+        results = await conn.run_sync(
+            save_answers, [answer(version, guest, "A0", "done"), answer(version, guest, "A1", "5")]
         )
     assert results == [{"A0": "done"}, {"A0": "done", "A1": "5"}]
     assert await counts_of(both_stores) == {("A0", "done"): 1, ("A1", "5"): 1}
@@ -162,8 +162,8 @@ async def test_a_response_of_another_venue_or_version_is_refused_alone(both_stor
     guest, other = uuid.uuid4(), uuid.uuid4()
     await both_stores.write(save_answers, answer(here, guest, "A0", "done"))
     async with both_stores.begin() as conn:
-        refused, kept, refused_too = await save_answers(
-            conn,
+        refused, kept, refused_too = await conn.run_sync(
+            save_answers,
             [
                 answer(there, guest, "A0", "with"),
                 answer(there, other, "A0", "with"),
@@ -185,7 +185,7 @@ async def test_steps_are_counted(both_stores: Store) -> None:
     (version,) = await open_venue(both_stores, "V1")
     shown = Step(version, "", DAY, 0, "wifi", "vi", "shown")
     async with both_stores.begin() as conn:
-        await count_steps(conn, [shown, msgspec.structs.replace(shown, step="skipped"), shown])
+        await conn.run_sync(count_steps, [shown, msgspec.structs.replace(shown, step="skipped"), shown])
     await both_stores.write(count_steps, shown)
     assert await funnel_of(both_stores) == {"shown": 3, "skipped": 1}
 
@@ -280,10 +280,10 @@ async def test_counts_equal_documents_whatever_happens(both_stores: Store, posts
         batch.append(answer(version, guest, question, value, final=final, language=language))
         if not cut:
             async with both_stores.begin() as conn:
-                await save_answers(conn, batch)
+                await conn.run_sync(save_answers, batch)
             batch = []
     async with both_stores.begin() as conn:
-        await save_answers(conn, batch)
+        await conn.run_sync(save_answers, batch)
 
     def mine(rows: list[Any]) -> list[Any]:
         return [row for row in rows if code in row]
