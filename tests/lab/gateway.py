@@ -25,6 +25,7 @@ from tests.lab.internet import RESOLVER4
 from tests.lab.namespace import Namespace, Run, stop
 
 BRIDGE, UPLINK = "br-guest", "uplink0"
+BRIDGE_MAC = "02:1a:b1:00:00:01"
 ADDRESS4, ADDRESS6 = "192.168.50.1", "fd50:7c3a:1::1"
 NAME = "portal.lab.example"
 PROJECT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ name = "{name}"
 {certificate}
 
 [console]
-address = "127.0.0.1"
+address = "0.0.0.0"
 
 [grant]
 minutes = {minutes}
@@ -102,7 +103,8 @@ class Gateway:
             )
         )
         self.namespace.ip(
-            f"link add {BRIDGE} type bridge",
+            # An address of its own: without one it takes the lowest of its ports, and changes with them.
+            f"link add {BRIDGE} address {BRIDGE_MAC} type bridge",
             f"address add {ADDRESS4}/{prefix4} dev {BRIDGE}",
             f"address add {ADDRESS6}/64 dev {BRIDGE}",
             f"link set {BRIDGE} up",

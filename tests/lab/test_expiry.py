@@ -1,0 +1,120 @@
+"""The end of a lease: the kernel ends it, with everything the device has under way, whoever else is stopped."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.lab.internet import STRAY4, STRAY6
+from tests.lab.journey import is_online, skip
+from tests.lab.phone import Flow, Phone
+from tests.lab.venue import Venue, eventually
+
+pytestmark = pytest.mark.lab
+
+MINUTES = 1
+MAY_DIFFER = 8
+"""Seconds by which the end may differ from the lease: both end to end, on a busy machine."""
+
+
+@dataclass
+class Guest:
+    """A phone with long flows, and when they were seen to end."""
+
+    venue: Venue
+    phone: Phone
+    granted: float = 0.0
+    flows: dict[str, Flow] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Come online and start talking."""
+        skip(self.phone)
+        self.granted = time.monotonic()
+        self.flows = {"IPv4": self.phone.flow(STRAY4), "IPv6": self.phone.flow(STRAY6)}
+        assert all(flow.grows() for flow in self.flows.values())
+
+
+@pytest.fixture(scope="module")
+def guests() -> Iterator[dict[str, Guest]]:
+    """Two venues with leases of a minute, both waited for at once: ``served`` runs on, ``alone`` is killed."""
+    with Venue(minutes=MINUTES) as served, Venue(minutes=MINUTES) as alone:
+        found = {}
+        for name, venue in (("served", served), ("alone", alone)):
+            phone = venue.phone()
+            phone.join()
+            found[name] = Guest(venue, phone)
+            found[name].begin()
+        alone.gateway.kill9("portal", "gate")
+        time.sleep(2)
+        assert all(flow.grows() for guest in found.values() for flow in guest.flows.values())
+        for guest in found.values():
+            for flow in guest.flows.values():
+                flow.wait(guest.granted + MINUTES * 60 + 2 * MAY_DIFFER - time.monotonic())
+        yield found
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+@pytest.mark.parametrize("name", ["served", "alone"])
+def test_a_long_flow_is_reset_when_the_lease_ends(guests: dict[str, Guest], name: str, family: str) -> None:
+    guest = guests[name]
+    flow = guest.flows[family]
+    assert flow.end == "reset"
+    assert abs(flow.ended - guest.granted - MINUTES * 60) < MAY_DIFFER
+
+
+def test_the_kernel_ends_a_lease_with_portal_and_gate_stopped(guests: dict[str, Guest]) -> None:
+    guest = guests["alone"]
+    gateway = guest.venue.gateway
+    assert not gateway.running("portal")
+    assert not gateway.running("gate")
+    assert gateway.allowed() == {}
+    assert guest.phone.tcp(STRAY4, 443) == guest.phone.tcp(STRAY6, 443) == "reset"
+    assert guest.phone.udp(STRAY4, 443) == "icmp 3/13"
+    assert guest.phone.udp(STRAY6, 443) == "icmp 1/1"
+
+
+def test_the_portal_says_so_too(guests: dict[str, Guest]) -> None:
+    phone = guests["served"].phone
+    assert phone.tcp(STRAY4, 443) == "reset"
+    assert b'"captive":true' in phone.get(phone.api).body
+    assert b"seconds-remaining" not in phone.get(phone.api).body
+
+
+def test_the_access_store_forgets_the_device_when_its_grant_ends(guests: dict[str, Guest]) -> None:
+    venue, mac = guests["served"].venue, guests["served"].phone.mac
+    for file in venue.gateway.store_files("access"):
+        assert mac.encode() not in file.read_bytes(), file
+
+
+def test_a_guest_who_returns_the_same_day_is_not_asked_again(guests: dict[str, Guest]) -> None:
+    """The first packet after joining is enough: no sheet opens, the first probe meets the Internet."""
+    venue, phone = guests["served"].venue, guests["served"].phone
+    before = venue.gateway.report()["funnel"]
+    phone.leave()
+    assert venue.gateway.allowed() == {}
+    phone.join()
+    assert eventually(lambda: phone.mac in venue.gateway.allowed())
+    assert is_online(phone)
+    assert is_online(phone, family=6)
+    assert venue.gateway.report()["funnel"] == before
+
+
+def test_whoever_ran_out_while_all_was_stopped_comes_back_too(guests: dict[str, Guest]) -> None:
+    venue, phone = guests["alone"].venue, guests["alone"].phone
+    venue.gateway.start_gate()
+    venue.gateway.start_portal()
+    venue.gateway.wait()
+    answer = phone.get("http://neverssl.example/", headers={"Accept": "text/html"})
+    assert answer.status in (200, 302)
+    assert eventually(lambda: is_online(phone))
+
+
+def test_a_stranger_is_asked(guests: dict[str, Guest]) -> None:
+    """The other side of the same coin: only who was asked today goes on unasked."""
+    phone = guests["served"].venue.phone()
+    phone.join()
+    assert phone.get("http://odd.example/").status == 302
+    time.sleep(1)
+    assert phone.get("http://odd.example/").status == 302
+    assert b'"captive":true' in phone.get(phone.api).body
