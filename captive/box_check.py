@@ -54,7 +54,7 @@ def find_problems(settings: Settings) -> list[str]:
     return [
         *_check_interfaces(settings),
         *_check_texts(settings),
-        *_check_port(settings),
+        *_check_ports(settings),
         *_check_other_tables(settings),
         *_check_certificate(settings),
     ]
@@ -120,20 +120,27 @@ def _check_texts(settings: Settings) -> list[str]:
     return problems
 
 
-def _check_port(settings: Settings) -> list[str]:
+def _check_ports(settings: Settings) -> list[str]:
     if resolver_pid(settings):
         return []
-    address = str(settings.network.net4.ip)
+    leave = f"tell it to leave {settings.network.guest} alone; to see which it is: ss -lunp"
+    problems = []
+    if _is_taken(str(settings.network.net4.ip), 53, socket.SO_REUSEADDR):
+        problems.append(f"another resolver holds port 53: {leave}")
+    if _is_taken("", 67, socket.SO_REUSEPORT):
+        problems.append(f"another DHCP server holds port 67: {leave}")
+    return problems
+
+
+def _is_taken(address: str, port: int, option: int) -> bool:
+    """Whether dnsmasq, which shares a port by that socket *option*, could not have it."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
-            probe.bind((address, 53))
+            probe.bind((address, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                guest = settings.network.guest
-                return [
-                    f"another resolver holds port 53 of {address}: tell it to leave {guest} alone (ss -lunp)"
-                ]
-    return []
+            return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _check_other_tables(settings: Settings) -> list[str]:

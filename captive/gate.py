@@ -12,7 +12,7 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -52,7 +52,7 @@ async def serve_gate(settings: Settings, ready: Callable[[], None]) -> None:
     try:
         await gate.open()
         ready()
-        await until_stopped()
+        await gate.serve_until(until_stopped())
     finally:
         await gate.close()
 
@@ -84,6 +84,16 @@ class Gate:
         self._was_up = meant_up(self._settings)
         self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(watch_table(self._mend))]
         self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
+
+    async def serve_until(self, end: Coroutine[None, None, None]) -> None:
+        """Serve until *end* returns; what breaks a part of the gate breaks the whole, not to be half alive."""
+        ending = asyncio.create_task(end)
+        try:
+            done, _ = await asyncio.wait([ending, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            ending.cancel()
 
     async def close(self) -> None:
         """Hang up on everybody; table and leases stay."""

@@ -195,6 +195,7 @@ class _Line:
         self._reader, self._writer = reader, writer
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._lost: Exception = ConnectionResetError()
         self._listening = asyncio.create_task(self._listen())
 
     @property
@@ -205,7 +206,7 @@ class _Line:
     async def ask(self, make: Callable[[int], Request]) -> Answer:
         """Send a request, wait for its answer. Raises `ConnectionError` when the connection is lost."""
         if self.broken:
-            raise ConnectionResetError
+            raise self._lost
         number = next(self._numbers)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
@@ -226,23 +227,22 @@ class _Line:
             await self._writer.wait_closed()
 
     async def _listen(self) -> None:
-        lost: Exception = ConnectionResetError()
         decode = msgspec.json.Decoder(Answer).decode
         try:
             while text := await self._reader.readline():
                 answer = decode(text)
                 if answer.id == 0:  # said of the connection itself, which the gate now closes
-                    lost = GatewayError(f"the gate refused: {answer.error}")
+                    self._lost = GatewayError(f"the gate refused: {answer.error}")
                     break
                 waiting = self._waiting.get(answer.id)
                 if waiting and not waiting.done():
                     waiting.set_result(answer)
-        except (OSError, ValueError) as error:
-            lost = ConnectionResetError(str(error))
+        except (OSError, ValueError):  # cut off, or not our gate's words
+            pass
         finally:
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_exception(lost)
+                    waiting.set_exception(self._lost)
 
 
 def _cut(items: list[T]) -> Iterator[list[T]]:

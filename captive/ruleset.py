@@ -17,6 +17,7 @@ REDIRECTED = 0x0800_0000
 """The conntrack mark of a flow that the portal answers in place of the host it was meant for."""
 MAX_DEVICES = 65_536
 CHAINS = (
+    "granted",
     "prerouting",
     "input",
     "from_guest",
@@ -67,7 +68,15 @@ def _sets() -> str:
 
 def _prerouting(settings: Settings) -> str:
     portal = settings.portal
-    return _block(
+    # Before the redirect is undone or done: a reset written after it would bear the portal's address.
+    taken = f'iifname "{settings.network.guest}" ct mark and {REDIRECTED:#010x} == {REDIRECTED:#010x}'
+    granted = _block(
+        "chain granted",
+        "type filter hook prerouting priority mangle; policy accept;",
+        "# With the grant, what the portal answered in another host's place ends: the next goes to the host.",
+        f"{taken} ether saddr @allowed meta l4proto tcp reject with tcp reset",
+    )
+    redirect = _block(
         "chain prerouting",
         "type nat hook prerouting priority dstnat; policy accept;",
         f'iifname != "{settings.network.guest}" accept',
@@ -81,6 +90,7 @@ def _prerouting(settings: Settings) -> str:
         "ip6 daddr @garden6 accept",
         f"tcp dport 80 ct mark set ct mark or {REDIRECTED:#010x} redirect to :{portal.port}",
     )
+    return f"{granted}\n{redirect}"
 
 
 def _input(settings: Settings) -> str:
@@ -96,14 +106,12 @@ def _input(settings: Settings) -> str:
         "# Replies to what the box itself asked; never a flow that a guest began.",
         "ct direction reply ct state established,related accept",
         "ct state related accept",
-        "# With the grant, flows that the portal answers in another host's place end: the next go to the host.",
-        f"ct mark and {REDIRECTED:#010x} == {REDIRECTED:#010x} ether saddr @allowed goto refuse",
         "meta nfproto ipv4 udp dport 67 accept",
         "meta nfproto ipv6 udp dport 547 accept" if six else "",
         "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept",
         "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept",
         "meta l4proto { tcp, udp } th dport 53 goto ask",
-        f"tcp dport {ports} ct state new add @visiting {{ ether saddr ct count over 100 }} goto refuse",
+        f"tcp dport {ports} ct state new add @visiting {{ ether saddr ct count over 100 }} drop",
         f"tcp dport {ports} accept",
         "ether saddr @allowed icmp type echo-request accept",
         "ether saddr @allowed icmpv6 type echo-request accept",

@@ -21,6 +21,7 @@ async def watch_table(mend: Callable[[], Awaitable[None]]) -> None:
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER) as events:
         events.setblocking(False)
+        events.bind((0, 0))  # without an address of its own the socket hears nothing
         events.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES)
         while True:
             try:

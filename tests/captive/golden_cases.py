@@ -1,0 +1,39 @@
+"""The settings whose rendered texts stand in golden/. After a change that is meant, write them anew:
+
+python -m tests.captive.golden_cases
+"""
+
+from pathlib import Path
+
+from captive.dnsmasq import render_dnsmasq
+from captive.ruleset import render_ruleset
+from crm.settings import Settings, parse_settings
+
+GOLDEN = Path(__file__).parent / "golden"
+_TLS = '[portal]\nname = "portal.example.vn"\ncertificate = "/etc/wificrm/tls.crt"\nkey = "/etc/wificrm/tls.key"\n'
+CASES = {
+    "both-families": "",
+    "ipv4-only": '[network]\naddress6 = ""\nmasquerade = false\noff_limits = []\n',
+    "tls": _TLS,
+    "garden": (
+        '[network]\nguest = "wlan0.20"\nuplink = "ppp0"\naddress4 = "10.20.0.254/24"\n'
+        'address6 = "2001:db8:77::1/64"\nlease = "30m"\nupstream_dns = ["9.9.9.9", "2620:fe::fe"]\n'
+        'walled_garden = ["dichvucong.gov.vn", "ocsp.example.org"]\n' + _TLS
+    ),
+}
+
+
+def settings_of(case: str) -> Settings:
+    return parse_settings(CASES[case])
+
+
+def rendered(case: str) -> dict[str, str]:
+    """{file name in golden/: its text}."""
+    settings = settings_of(case)
+    return {f"{case}.nft": render_ruleset(settings), f"{case}.dnsmasq.conf": render_dnsmasq(settings)}
+
+
+if __name__ == "__main__":
+    for each in CASES:
+        for name, text in rendered(each).items():
+            (GOLDEN / name).write_text(text)

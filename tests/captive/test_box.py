@@ -1,0 +1,236 @@
+import os
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from captive import box
+from crm.settings import Settings
+from tests.captive.small_venue import BOX4, SmallVenue, eventually, needs_root, small_venue
+
+pytestmark = [needs_root, pytest.mark.lab]
+
+OTHER = """
+table inet other {
+\tset friends {
+\t\ttype ipv4_addr
+\t\telements = { 192.0.2.1 }
+\t}
+
+\tchain forward {
+\t\ttype filter hook forward priority 10; policy accept;
+\t\tcounter
+\t}
+}
+"""
+
+
+@pytest.fixture
+def venue(tmp_path: Path) -> Iterator[SmallVenue]:
+    with small_venue(tmp_path / "venue") as made:
+        yield made
+
+
+def command(venue: SmallVenue, verb: str) -> str:
+    done = venue.command(f"box.{verb}(settings)")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def fails(venue: SmallVenue, verb: str) -> str:
+    done = venue.command(f"box.{verb}(settings)")
+    assert done.returncode != 0
+    line = done.stderr.strip().rpartition("\n")[2]
+    assert line.startswith("crm.errors.SetupError: "), done.stderr
+    return line
+
+
+def trace(venue: SmallVenue) -> dict[str, str]:
+    """Everything that ``up`` could have changed."""
+    sysctls = venue.box.run("sysctl", "-a", "-r", r"^net\.(ipv4|ipv6)\.(conf|neigh|ip_forward)").stdout
+    return {
+        "ruleset": venue.box.run("nft", "list", "ruleset").stdout,
+        "sysctls": sysctls,
+        "processes": venue.box.run("ip", "netns", "pids", venue.box.name).stdout.count("\n") * "x",
+        "files": "\n".join(sorted(str(path) for path in venue.folder.rglob("*"))),
+        "addresses": venue.box.run("ip", "address").stdout,
+    }
+
+
+def table(venue: SmallVenue, name: str) -> str:
+    return venue.box.run("nft", "list", "table", "inet", name).stdout
+
+
+def dnsmasq_pid(venue: SmallVenue) -> int:
+    return int((Path(venue.settings.state) / "dnsmasq.pid").read_text())
+
+
+def test_up_up_down_down_leaves_what_was_there(venue: SmallVenue):
+    venue.box.nft(OTHER)
+    before = trace(venue)
+    command(venue, "up")
+    once = trace(venue)
+    assert once != before
+    assert "net.ipv4.ip_forward = 1" in once["sysctls"]
+    pid = dnsmasq_pid(venue)
+    command(venue, "up")
+    assert trace(venue) == once
+    assert dnsmasq_pid(venue) == pid
+    command(venue, "down")
+    assert trace(venue) == before
+    command(venue, "down")
+    assert trace(venue) == before
+
+
+def test_other_tables_are_not_touched(venue: SmallVenue):
+    venue.box.nft(OTHER)
+    before = table(venue, "other")
+    command(venue, "up")
+    assert table(venue, "other") == before
+    command(venue, "down")
+    assert table(venue, "other") == before
+
+
+def test_down_keeps_forwarding_that_was_on_before(venue: SmallVenue):
+    venue.box.run("sysctl", "-w", "net.ipv4.ip_forward=1")
+    before = trace(venue)
+    command(venue, "up")
+    command(venue, "down")
+    assert trace(venue) == before
+
+
+def test_up_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
+    command(venue, "up")
+    venue.box.nft("add element inet wificrm allowed { 02:00:00:00:00:09 timeout 1000s }\n")
+    command(venue, "up")
+    left = re.search(r"02:00:00:00:00:09 .*expires (\d+)m", table(venue, "wificrm"))
+    assert left
+    assert 14 <= int(left.group(1)) <= 16
+
+
+def test_a_table_of_another_shape_is_replaced_and_who_is_online_stays(venue: SmallVenue):
+    venue.box.nft(
+        "table inet wificrm { set allowed { type ether_addr; flags timeout; size 10; }\n"
+        "set garden4 { type ether_addr; }\n chain old { type filter hook forward priority 0; policy drop; }\n}\n"
+        "add element inet wificrm allowed { 02:00:00:00:00:09 timeout 1000s }\n"
+    )
+    command(venue, "up")
+    listed = table(venue, "wificrm")
+    assert "02:00:00:00:00:09" in listed
+    assert "chain old" not in listed
+    assert "table=True, devices=1" in command(venue, "status")
+
+
+def test_dnsmasq_is_started_anew_when_its_configuration_changed_or_it_died(venue: SmallVenue):
+    command(venue, "up")
+    first = dnsmasq_pid(venue)
+    venue.config.write_text(venue.config.read_text() + 'lease = "17m"\n')
+    command(venue, "up")
+    second = dnsmasq_pid(venue)
+    assert second != first
+    os.kill(second, 9)
+    assert eventually(lambda: not Path(f"/proc/{second}").exists())
+    assert "dnsmasq=False" in command(venue, "status")
+    command(venue, "up")
+    assert dnsmasq_pid(venue) != second
+    assert "dnsmasq=True" in command(venue, "status")
+
+
+def test_a_file_of_pids_that_names_a_stranger_harms_nobody(venue: SmallVenue):
+    command(venue, "up")
+    os.kill(dnsmasq_pid(venue), 9)
+    (Path(venue.settings.state) / "dnsmasq.pid").write_text(f"{os.getpid()}\n")
+    command(venue, "down")  # and this process is still here
+
+
+def test_who_has_an_address_is_for_roots_eyes(venue: SmallVenue):
+    command(venue, "up")
+    assert (Path(venue.settings.state) / "dnsmasq.leases").stat().st_mode & 0o077 == 0
+
+
+def test_status_tells_what_stands(venue: SmallVenue):
+    nothing = "Status(table=False, devices=0, dnsmasq=False, forwarding=False, gate=False)\n"
+    assert command(venue, "status") == nothing
+    command(venue, "up")
+    venue.gate()
+    venue.box.nft("add element inet wificrm allowed { 02:00:00:00:00:09 timeout 9m }\n")
+    assert (
+        command(venue, "status")
+        == "Status(table=True, devices=1, dnsmasq=True, forwarding=True, gate=True)\n"
+    )
+
+
+def test_check_has_nothing_to_say_of_a_good_box(venue: SmallVenue):
+    assert command(venue, "check") == "[]\n"
+    command(venue, "up")
+    assert command(venue, "check") == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (["link delete br-guest"], "there is no interface br-guest: make the bridge"),
+        (["link delete eth0"], "there is no interface eth0"),
+        ([f"address delete {BOX4}/24 dev br-guest"], f"ip address add {BOX4}/24 dev br-guest"),
+        (["address flush dev br-guest scope global"], "ip address add fd50:7c3a:1::1/64 dev br-guest"),
+        (["address add 192.168.50.77/24 dev eth0"], "choose another network for guests"),
+    ],
+)
+def test_check_says_what_to_do(venue: SmallVenue, spoil: list[str], sentence: str):
+    venue.box.ip(*spoil)
+    assert sentence in command(venue, "check")
+
+
+@pytest.mark.parametrize(
+    ("port", "sentence"), [(53, "another resolver holds port 53"), (67, "another DHCP server")]
+)
+def test_who_holds_a_port_that_dnsmasq_needs_is_told(venue: SmallVenue, port: int, sentence: str):
+    with venue.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("0.0.0.0", port))
+        assert sentence in command(venue, "check")
+
+
+def test_up_says_why_dnsmasq_does_not_start(venue: SmallVenue):
+    with venue.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind(("0.0.0.0", 67))
+        said = fails(venue, "up")
+    assert "dnsmasq does not start" in said
+    assert "Address already in use" in said
+    command(venue, "up")
+    assert "dnsmasq=True" in command(venue, "status")
+
+
+def test_check_finds_a_table_that_drops_what_ours_accepts(venue: SmallVenue):
+    venue.box.nft(
+        "table inet filter { chain forward { type filter hook forward priority 0; policy drop; }\n}\n"
+    )
+    assert "chain forward of table inet filter drops by default: let br-guest through" in command(
+        venue, "check"
+    )
+
+
+def test_check_finds_a_certificate_that_is_not_there(venue: SmallVenue):
+    venue.config.write_text(
+        venue.config.read_text() + '[portal]\nname = "p.example"\ncertificate = "/no/such"\nkey = "/no/key"\n'
+    )
+    assert "/no/such: no such file" in command(venue, "check")
+
+
+def test_without_privileges_each_verb_says_so(venue: SmallVenue):
+    script = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --no-new-privs"
+    venue.folder.parent.chmod(0o755)
+    for path in (venue.folder, *venue.folder.parents):
+        if path.is_relative_to("/tmp") and path != Path("/tmp"):
+            path.chmod(path.stat().st_mode | 0o011)
+    python = venue._python("box.up(settings)")
+    done = venue.box.run(*script.split(), *python, check=False)
+    assert "SetupError" in done.stderr
+    assert "run as root" in done.stderr
+
+
+def test_plan_shows_all_that_up_would_do():
+    text = box.plan(Settings())
+    for part in ("table inet wificrm", "dhcp-range=192.168.50.2", "net/ipv4/ip_forward = 1", "dnsmasq.conf"):
+        assert part in text

@@ -1,0 +1,116 @@
+import ipaddress
+import socket
+import struct
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from captive.dnsmasq import render_dnsmasq
+from crm.settings import parse_settings
+from tests.captive.golden_cases import CASES, settings_of
+from tests.captive.small_venue import BOX4, BOX6, WORLD4, SmallVenue, eventually, needs_root, small_venue
+
+A, AAAA, HTTPS = 1, 28, 65
+NXDOMAIN = 3
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dnsmasq_takes_it(case: str):
+    done = subprocess.run(
+        ["dnsmasq", "--test", "--conf-file=/dev/stdin"],
+        input=render_dnsmasq(settings_of(case)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_option_114_goes_out_only_with_a_certificate(case: str):
+    assert ("114" in render_dnsmasq(settings_of(case))) == settings_of(case).tls
+
+
+@pytest.mark.parametrize("gateway", ["10.0.0.1/29", "10.0.0.6/29", "10.0.0.3/29"])
+def test_the_pool_begins_and_ends_beside_the_gateway(gateway: str):
+    settings = parse_settings(f'[network]\naddress4 = "{gateway}"\naddress6 = ""\n')
+    line = next(line for line in render_dnsmasq(settings).splitlines() if line.startswith("dhcp-range="))
+    first, last, mask, _ = line.removeprefix("dhcp-range=").split(",")
+    assert settings.network.net4.ip not in (ipaddress.ip_address(first), ipaddress.ip_address(last))
+    assert mask == "255.255.255.248"
+    assert int(ipaddress.ip_address(last)) - int(ipaddress.ip_address(first)) >= 4
+
+
+@pytest.fixture(scope="module")
+def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
+    with small_venue(tmp_path_factory.mktemp("venue"), walled_garden=["garden.example"]) as made:
+        folder = Path(made.folder)
+        made.config.write_text(made.config.read_text() + '[portal]\nname = "portal.example.vn"\n')
+        hosts = folder / "hosts"
+        hosts.write_text(f"198.51.100.7 garden.example\n2001:db8::7 garden.example\n{WORLD4} www.example\n")
+        provider = (
+            f"--listen-address={WORLD4} --bind-interfaces --no-resolv --no-hosts -d --addn-hosts={hosts}"
+        )
+        process = made.world.start(
+            "dnsmasq", "--conf-file=/dev/null", "--pid-file=", "--user=root", *provider.split()
+        )
+        assert made.command("box.up(settings)").returncode == 0
+        try:
+            assert eventually(lambda: made.resolve("www.example", A)[1])
+            yield made
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def packed(*addresses: str) -> list[bytes]:
+    return [socket.inet_pton(socket.AF_INET6 if ":" in a else socket.AF_INET, a) for a in addresses]
+
+
+@needs_root
+@pytest.mark.lab
+class TestAnswers:
+    def test_the_world_is_answered_truthfully(self, venue: SmallVenue):
+        assert venue.resolve("www.example", A) == (0, packed(WORLD4))
+
+    def test_any_resolver_that_is_asked_turns_out_to_be_ours(self, venue: SmallVenue):
+        assert venue.resolve("portal.example.vn", A, server="198.51.100.99") == (0, packed(BOX4))
+        assert venue.resolve("portal.example.vn", A, server="2001:db8::99") == (0, packed(BOX4))
+
+    def test_the_portal_has_its_name_in_both_families_and_no_other_record(self, venue: SmallVenue):
+        assert venue.resolve("portal.example.vn", A) == (0, packed(BOX4))
+        assert venue.resolve("portal.example.vn", AAAA) == (0, packed(BOX6))
+        assert venue.resolve("portal.example.vn", HTTPS)[1] == []
+
+    def test_nobody_is_led_to_an_encrypted_resolver(self, venue: SmallVenue):
+        assert venue.resolve("use-application-dns.net", A) == (NXDOMAIN, [])
+        assert venue.resolve("_dns.resolver.arpa", 64)[1] == []
+
+    def test_the_garden_opens_with_the_answer(self, venue: SmallVenue):
+        venue.resolve("garden.example", A)
+        venue.resolve("garden.example", AAAA)
+        listed = venue.box.run("nft", "list", "table", "inet", "wificrm").stdout
+        assert "198.51.100.7" in listed
+        assert "2001:db8::7" in listed
+
+    def test_a_device_that_asks_too_much_is_not_answered_and_others_are(self, venue: SmallVenue):
+        with venue.phone.socket(socket.AF_INET, socket.SOCK_DGRAM) as tunnel:
+            tunnel.settimeout(0.3)
+            name = b"\6portal\7example\2vn\0"
+            for number in range(400):
+                head = struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0)
+                tunnel.sendto(head + name + struct.pack(">HH", A, 1), (BOX4, 53))
+            answered = 0
+            try:
+                while tunnel.recv(512):
+                    answered += 1
+            except TimeoutError:
+                pass
+        assert 100 <= answered <= 200
+        venue.phone.ip("link set wlan0 address 02:00:00:00:00:02")
+        try:
+            assert venue.resolve("www.example", A) == (0, packed(WORLD4))
+        finally:
+            venue.phone.ip("link set wlan0 address 02:00:00:00:00:01")
