@@ -234,9 +234,13 @@ async def running(
         certificate = Certificate(settings) if settings.tls else None
         await _listen(stack, settings, portal, make_console(deps), certificate, host)
         await grants.reconcile()
-        ticking = asyncio.create_task(_tick_for_ever(deps, portal, certificate), name="tick")
-        stack.push_async_callback(_cancel, ticking)
-        yield
+        stopping = asyncio.Event()
+        ticking = asyncio.create_task(_tick(deps, portal, certificate, stopping), name="tick")
+        try:
+            yield
+        finally:
+            stopping.set()
+            await ticking
 
 
 async def _publish(settings: Settings, store: Store, clock: Clock) -> Version:
@@ -282,11 +286,15 @@ async def _listen(
             ) from None
 
 
-async def _tick_for_ever(deps: Deps, portal: web.Application, certificate: Certificate | None) -> None:
-    """Whatever follows the time: the day, the grants, the announcements, the certificate."""
+async def _tick(
+    deps: Deps, portal: web.Application, certificate: Certificate | None, stopping: asyncio.Event
+) -> None:
+    """Look after whatever follows the time: the day, the grants, the announcements, the certificate."""
     zone = ZoneInfo(deps.settings.venue.timezone)
-    while True:
-        await asyncio.sleep(TICK)
+    while not stopping.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), TICK)
+            return
         try:
             today = local_moment(deps.clock(), zone).day
             await portal[DOOR].start_day(today)
@@ -296,9 +304,3 @@ async def _tick_for_ever(deps: Deps, portal: web.Application, certificate: Certi
                 certificate.refresh()
         except Exception as error:
             log.exception("the regular look failed; it is tried again", error=type(error).__name__)
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

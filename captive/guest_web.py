@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import hdrs, web
@@ -30,6 +30,7 @@ ORIGIN = web.AppKey("ORIGIN", str)
 """Scheme, name and port under which guests reach the portal; "" when it goes by its address."""
 
 PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
+BUSY = "Many people are answering at this moment. Please try again in a few seconds."
 API_PATH = "/captive-portal/api"
 
 
@@ -103,41 +104,50 @@ def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:
 
     @web.middleware
     async def guest_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        door = request.app[DOOR]
-        device = await door.recognise(request)
+        device = await request.app[DOOR].recognise(request)
         host = request.headers.get(hdrs.HOST, "")
         if host not in hosts and host_name(host) not in hosts:
             return await _answer_probe(request, device)
         if settings.tls and not request.secure:
             return _redirect(guest_origin(settings) + request.path_qs)
+        if device is None:
+            return _dressed(_outside(request, settings), headers)
+        request[DEVICE] = device
         try:
-            if device is None:
-                return _outside(request, settings)
-            request[DEVICE] = device
-            if (
-                request.match_info.get("language", settings.venue.languages[0])
-                not in settings.venue.languages
-            ):
-                raise web.HTTPNotFound  # noqa: TRY301 - one place turns it into a page
+            _check_language(request, settings)
             response = await handler(request)
+        except web.HTTPRedirection as elsewhere:
+            _dressed(elsewhere, headers)
+            raise
         except web.HTTPException as error:
-            response = error if error.status < 400 else _told(request, settings, _as_user_error(error))
+            response = _told(request, settings, _as_user_error(error))
         except UserError as error:
             response = _told(request, settings, error)
         except StoreBusyError:
-            busy = UserError(
-                "Many people are answering at this moment. Please try again in a few seconds.", 503
-            )
-            response = _told(request, settings, busy)
+            response = _told(request, settings, UserError(BUSY, 503))
         except Exception as error:
             log.exception("a guest page failed", page=_route(request), error=type(error).__name__)
             response = _told(request, settings, UserError("Something went wrong, please try again.", 500))
-        if hdrs.SERVER not in response.headers:  # the first page brings all of them along
-            for name, value in headers.items():
-                response.headers.setdefault(name, value)
-        return response
+        return _dressed(response, headers)
 
     return guest_middleware
+
+
+ResponseT = TypeVar("ResponseT", bound=web.StreamResponse)
+
+
+def _dressed(response: ResponseT, headers: CIMultiDict[str]) -> ResponseT:
+    """*response* with the headers of every guest page; the first page brings all of them along."""
+    if hdrs.SERVER not in response.headers:
+        for name, value in headers.items():
+            response.headers.setdefault(name, value)
+    return response
+
+
+def _check_language(request: web.Request, settings: Settings) -> None:
+    language = request.match_info.get("language")
+    if language is not None and language not in settings.venue.languages:
+        raise web.HTTPNotFound
 
 
 async def _answer_probe(request: web.Request, device: str | None) -> web.Response:

@@ -169,19 +169,21 @@ class Store:
 
     def _tidy_soon(self) -> None:
         self._commits += 1
-        if self._tidying is None and self.dialect == "sqlite":
+        if self.dialect == "sqlite" and (self._tidying is None or self._tidying.done()):
             self._tidying = asyncio.create_task(self._tidy_when_idle(), name="tidy")
 
     async def _tidy_when_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        latest = loop.time() + TIDY_AT_LATEST
-        seen = -1
-        while seen != self._commits and loop.time() < latest and not self._closed:
+        tidied_at = -1
+        while tidied_at != self._commits:
+            latest = loop.time() + TIDY_AT_LATEST
+            seen = -1
+            while seen != self._commits and loop.time() < latest and not self._closed:
+                seen = self._commits
+                await asyncio.sleep(TIDY_AFTER)
             seen = self._commits
-            await asyncio.sleep(TIDY_AFTER)
-        self._tidying = None
-        if not await self._tidy() and not self._closed:
-            self._tidy_soon()
+            if await self._tidy() or self._closed:
+                tidied_at = seen
 
     async def _tidy(self) -> bool:
         """Empty SQLite's write-ahead log; False when a reader still needs it.

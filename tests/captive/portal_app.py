@@ -1,0 +1,122 @@
+"""A running portal on loopback with the demo's open gateway, and guests who each have an address."""
+
+import contextlib
+import re
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from captive.app import running
+from captive.demo import demo_settings
+from crm.migrate import migrate
+from crm.settings import Settings
+
+TOKEN = re.compile(r'name="r" value="([^"]+)"')
+
+
+@dataclass
+class Clock:
+    now: datetime = field(default_factory=lambda: datetime(2026, 11, 20, 3, 0, tzinfo=UTC))  # a Friday, 10:00
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_by(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+
+@dataclass
+class Page:
+    status: int
+    headers: Any
+    text: str
+
+    @property
+    def location(self) -> str:
+        return str(self.headers.get("Location", ""))
+
+    @property
+    def token(self) -> str:
+        found = TOKEN.search(self.text)
+        assert found is not None, self.text
+        return found.group(1)
+
+
+class Guest:
+    """One phone: an address of its own in 127.0.0.0/8, no cookies."""
+
+    def __init__(self, origin: str, number: int) -> None:
+        self.address = f"127.0.1.{number}"
+        self.origin = origin
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(local_addr=(self.address, 0)), cookie_jar=aiohttp.DummyCookieJar()
+        )
+
+    async def get(self, path: str, **headers: str) -> Page:
+        return await self._ask("GET", path, headers={"Accept-Language": "vi", **headers})
+
+    async def post(self, path: str, **form: str) -> Page:
+        return await self._ask("POST", path, data=form)
+
+    async def _ask(self, method: str, path: str, **options: Any) -> Page:
+        url = self.origin + path
+        async with self.session.request(method, url, allow_redirects=False, **options) as answer:
+            return Page(answer.status, answer.headers, await answer.text())
+
+    async def answer(self, *values: str, language: str = "vi") -> Page:
+        """Answer as the pages lead, beginning at the first one; returns the last reply."""
+        page = await self.get(f"/{language}")
+        token, path = page.token, re.search(r'action="(/\w+/survey/\w+)"', page.text)
+        assert path is not None
+        where = path.group(1)
+        for value in values:
+            page = await self.post(where, r=token, value=value)
+            where = page.location.partition("?")[0]
+        return page
+
+
+@dataclass
+class Portal:
+    settings: Settings
+    clock: Clock
+    guests: list[Guest] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.settings.portal.port}"
+
+    def guest(self) -> Guest:
+        self.guests.append(Guest(self.origin, len(self.guests) + 1))
+        return self.guests[-1]
+
+
+def free_port() -> int:
+    while True:
+        with socket.socket() as one, socket.socket() as two:
+            one.bind(("127.0.0.1", 0))
+            port: int = one.getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                two.bind(("127.0.0.1", port + 1))
+                return port
+
+
+@contextlib.asynccontextmanager
+async def portal_at(folder: Path, clock: Clock, **venue: Any) -> AsyncIterator[Portal]:
+    """Serve until the context ends; opened again on the same *folder* it is a restart."""
+    settings = demo_settings(free_port(), folder)
+    settings = msgspec.structs.replace(settings, venue=msgspec.structs.replace(settings.venue, **venue))
+    await migrate(settings.store.crm, "crm")
+    await migrate(settings.store.access, "captive")
+    async with running(settings, host="127.0.0.1", clock=clock):
+        portal = Portal(settings, clock)
+        try:
+            yield portal
+        finally:
+            for guest in portal.guests:
+                await guest.session.close()
