@@ -24,9 +24,12 @@ def packet_socket(interface: str) -> socket.socket:
 
 
 def question(
-    mac: str, number: int, kind: str, *options: tuple[str, Any], request: Sequence[int] = ()
+    mac: str, number: int, kind: str, *options: tuple[str, Any], request: Sequence[int] = (), flags: str = "B"
 ) -> bytes:
-    """A DISCOVER or REQUEST frame of the device *mac*; *request* is its parameter request list, if any."""
+    """A DISCOVER or REQUEST frame of the device *mac*; *request* is its parameter request list, if any.
+
+    *flags*: ``B`` asks for the answer as a broadcast.
+    """
     asked: list[Any] = [("message-type", kind), *options]
     if request:
         asked.append(("param_req_list", list(request)))
@@ -34,7 +37,7 @@ def question(
         Ether(src=mac, dst=BROADCAST)
         / IP(src="0.0.0.0", dst="255.255.255.255")
         / UDP(sport=68, dport=67)
-        / BOOTP(op=1, chaddr=bytes.fromhex(mac.replace(":", "")), xid=number, flags="B")
+        / BOOTP(op=1, chaddr=bytes.fromhex(mac.replace(":", "")), xid=number, flags=flags)
         / DHCP(options=[*asked, "end"])
     )
     return bytes(frame)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tests.lab.client import Answer, Client
 from tests.lab.page import Form, Page
-from tests.lab.phone import Answer, Phone
 
 WANTED = "http://neverssl.example/"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Language": "en"}
@@ -18,7 +18,7 @@ class Visit(NamedTuple):
     skipped: bool
 
 
-def open_portal(phone: Phone, *, language: str = "en", family: int = 4) -> Page:
+def open_portal(phone: Client, *, language: str = "en", family: int = 4) -> Page:
     """Ask for a page of the Internet, follow the portal's redirects: its first page."""
     headers = {**BROWSER, "Accept-Language": language}
     return page_of(
@@ -32,13 +32,13 @@ def page_of(answer: Answer) -> Page:
     return Page(answer.url, answer.text)
 
 
-def send(phone: Phone, page: Page, form: Form, value: str | None = None, *, family: int = 4) -> Answer:
+def send(phone: Client, page: Page, form: Form, value: str | None = None, *, family: int = 4) -> Answer:
     """Send *form* with *value* chosen or typed; the answer itself, redirects not followed."""
     fields = dict(form.fields) if value is None else {**form.fields, "value": value}
     return phone.post(page.address(form.action), fields, family=family)
 
 
-def answer_all(phone: Phone, page: Page, plan: Mapping[str, str], *, family: int = 4) -> Visit:
+def answer_all(phone: Client, page: Page, plan: Mapping[str, str], *, family: int = 4) -> Visit:
     """Answer as *plan* says {question: value}, *Skip* at the first question that it leaves out; to the end."""
     given: dict[str, str] = {}
     while (form := page.survey) is not None:
@@ -53,12 +53,12 @@ def answer_all(phone: Phone, page: Page, plan: Mapping[str, str], *, family: int
     return Visit(page, given, skipped=False)
 
 
-def skip(phone: Phone, *, language: str = "en", family: int = 4) -> Visit:
+def skip(phone: Client, *, language: str = "en", family: int = 4) -> Visit:
     """Online without an answer."""
     return answer_all(phone, open_portal(phone, language=language, family=family), {}, family=family)
 
 
-def is_online(phone: Phone, *, family: int = 4) -> bool:
+def is_online(phone: Client, *, family: int = 4) -> bool:
     """Whether the Internet itself answers the phone's probes, as Android asks them."""
     url = "http://connectivitycheck.gstatic.com/generate_204"
     if phone.get(url, family=family).status != 204:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.lab.client import Flow
 from tests.lab.internet import STRAY4, STRAY6
 from tests.lab.journey import is_online, skip
-from tests.lab.phone import Flow, Phone
+from tests.lab.phone import Phone
 from tests.lab.venue import Venue, eventually
 
 pytestmark = pytest.mark.lab
@@ -52,6 +53,9 @@ def guests() -> Iterator[dict[str, Guest]]:
             for flow in guest.flows.values():
                 flow.wait(guest.granted + MINUTES * 60 + 2 * MAY_DIFFER - time.monotonic())
         yield found
+        for guest in found.values():
+            for flow in guest.flows.values():
+                flow.close()
 
 
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])

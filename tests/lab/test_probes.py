@@ -2,10 +2,11 @@
 
 import pytest
 
+from tests.lab.client import Answer
 from tests.lab.conftest import NewPhone
 from tests.lab.gateway import NAME
 from tests.lab.journey import is_online, skip
-from tests.lab.phone import Answer, Phone
+from tests.lab.phone import Phone
 from tests.lab.probes import HTTPS_PROBES, PROBES
 from tests.lab.venue import Venue
 
