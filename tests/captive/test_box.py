@@ -51,11 +51,11 @@ def trace(venue: SmallVenue) -> dict[str, str]:
     """Everything that ``up`` could have changed."""
     sysctls = venue.box.run("sysctl", "-a", "-r", r"^net\.(ipv4|ipv6)\.(conf|neigh|ip_forward)").stdout
     return {
-        "ruleset": venue.box.run("nft", "list", "ruleset").stdout,
+        "ruleset": venue.box.run("nft", "-s", "list", "ruleset").stdout,
         "sysctls": sysctls,
         "processes": venue.box.run("ip", "netns", "pids", venue.box.name).stdout.count("\n") * "x",
         "files": "\n".join(sorted(str(path) for path in venue.folder.rglob("*"))),
-        "addresses": venue.box.run("ip", "address").stdout,
+        "addresses": venue.box.run("ip", "-o", "address", "show", "scope", "global").stdout,
     }
 
 

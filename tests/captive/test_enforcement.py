@@ -127,9 +127,8 @@ class TestAfterTheGrant:
 
     def test_a_long_tcp_flow_ends_with_the_lease(self, venue: SmallVenue, world: str, box: str):
         allow(venue, seconds=2)
-        with talk(venue, world, 443) as long:
-            with pytest.raises(ConnectionResetError):
-                echo_for_ever(long)
+        with talk(venue, world, 443) as long, pytest.raises(ConnectionResetError):
+            echo_for_ever(long)
         assert venue.ask_tcp(world, 443) == RESET
         assert venue.ask_tcp(world, 80) == PORTAL
 
