@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from pathlib import Path
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -17,8 +15,8 @@ import campaigns.console
 import campaigns.pages
 import captive.pages
 import surveys.pages
-from campaigns.pages import announcements_for
-from campaigns.store import Seen, count_seen
+from campaigns.notices import VenueNotices
+from captive.certificate import Certificate
 from captive.door import Door
 from captive.first_page import FirstPages
 from captive.gateway import GateClient, Gateway, OpenGateway
@@ -55,7 +53,6 @@ from crm.web import (
     WORDS,
     Background,
     Clock,
-    Notice,
     make_templates,
 )
 from crm.words import Words, load_words
@@ -86,25 +83,6 @@ class Deps:
     words: Words
     clock: Clock
     background: Background
-
-
-class VenueNotices:
-    """The venue's announcements for its guest pages (a `crm.web.Notices`)."""
-
-    def __init__(self, store: Store, venue: str) -> None:
-        self._store = store
-        self._venue = venue
-
-    async def shown(self, day: date, language: str) -> Sequence[Notice]:
-        """What is announced on *day*."""
-        urgent, others = await announcements_for(self._store, self._venue, day, language)
-        return [*urgent, *others]
-
-    async def count_shown(self, ids: Sequence[int], day: date, language: str) -> None:
-        """One guest has been shown *ids*."""
-        for each in ids:
-            seen = Seen(announcement_id=each, venue=self._venue, day=day, language=language, event="shown")
-            await self._store.write(count_seen, seen)
 
 
 def _share(app: web.Application, deps: Deps) -> None:
@@ -157,41 +135,6 @@ def make_gateway(settings: Settings) -> Gateway:
 async def make_neighbours(settings: Settings) -> Neighbours:
     """Who tells devices by their addresses."""
     return Loopback() if settings.gate.gateway == "open" else await follow_neighbours(settings.network.guest)
-
-
-class Certificate:
-    """The portal's TLS certificate, read again when its file changes; no restart needed."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._files = (Path(settings.portal.certificate), Path(settings.portal.key))
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._read_at = self._changed()
-        self._load()
-
-    def refresh(self) -> None:
-        """Read the files again if they are newer; a broken pair is told and the old one serves on."""
-        with contextlib.suppress(OSError):
-            changed = self._changed()
-            if changed != self._read_at:
-                self._read_at = changed
-                try:
-                    self._load()
-                    log.info("certificate read again")
-                except SetupError as error:
-                    log.error("the new certificate is not used", reason=str(error))  # noqa: TRY400
-
-    def _changed(self) -> tuple[int, ...]:
-        try:
-            return tuple(file.stat().st_mtime_ns for file in self._files)
-        except OSError as error:
-            raise SetupError(f"portal.certificate: {error.filename}: {error.strerror}") from None
-
-    def _load(self) -> None:
-        try:
-            self.context.load_cert_chain(*self._files)
-        except (ssl.SSLError, OSError) as error:
-            raise SetupError(f"portal.certificate and portal.key do not make a pair: {error}") from None
 
 
 @contextlib.asynccontextmanager

@@ -8,10 +8,10 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
+from crm.engines import damaged, make_engine
 from crm.errors import SetupError
-from crm.store import make_engine
 
 
 async def migrate(dsn: str, package: str) -> None:
@@ -27,6 +27,8 @@ async def migrate(dsn: str, package: str) -> None:
         raise SetupError(
             f"the {package} store cannot be opened: {error.orig}; check its path and rights"
         ) from None
+    except DatabaseError as error:
+        raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(
             f"the {package} store cannot be reached: {error}; is the database server running?"

@@ -4,10 +4,10 @@ from importlib import import_module
 from pathlib import Path
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
+from crm.engines import damaged, make_engine, store_url
 from crm.errors import SetupError
-from crm.store import make_engine, store_url
 
 
 async def is_current(dsn: str, package: str) -> bool:
@@ -22,8 +22,10 @@ async def is_current(dsn: str, package: str) -> bool:
     try:
         async with engine.connect() as conn:
             version = (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar()
-    except DBAPIError:
+    except (OperationalError, ProgrammingError):  # no such table
         return False
+    except DatabaseError as error:
+        raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(f"the {package} store cannot be reached: {error}; is the server running?") from None
     finally:

@@ -9,16 +9,12 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from crm.errors import SetupError
+from crm.engines import BUSY_TIMEOUT, make_batch_engine, make_engine
 
 MAX_BATCH = 500
 """Writes that share one transaction at most; bounds how long the first one waits for the last."""
@@ -31,9 +27,6 @@ TIDY_AFTER = 0.05
 
 TIDY_AT_LATEST = 1.0
 """Seconds after which the log is emptied even when writes keep coming."""
-
-BUSY_TIMEOUT = 10_000
-"""Milliseconds for which SQLite waits for another process (the command line) to finish its write."""
 
 BatchWrite = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Takes all items that wait for it and returns one result (or exception) per item, in order.
@@ -224,79 +217,7 @@ def _settle(waiting: _Waiting, result: Any) -> None:  # noqa: ANN401
         waiting.done.set_result(result)
 
 
-def store_url(dsn: str) -> URL:
-    """The SQLAlchemy address of *dsn*: a file's path, ``sqlite:///...`` or ``postgresql://...``.
-
-    Raises `SetupError` for anything else.
-    """
-    if "://" not in dsn:
-        return URL.create("sqlite+aiosqlite", database=str(Path(dsn)))
-    try:
-        url = make_url(dsn)
-    except (ArgumentError, ValueError):
-        raise SetupError(
-            "the store's address cannot be read; write a path or postgresql://user@host/name"
-        ) from None
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
-    backend = url.get_backend_name()
-    if backend not in drivers:
-        raise SetupError(f"a store cannot live in {backend}; use a path (SQLite) or postgresql://...")
-    return url.set(drivername=drivers[backend])
-
-
-def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> AsyncEngine:
-    """An engine for *dsn* with the pragmas that durability and privacy ask for."""
-    url = store_url(dsn)
-    if url.get_backend_name() == "postgresql":
-        return create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, hide_parameters=True
-        )
-    engine = create_async_engine(
-        url,
-        pool_size=pool_size,
-        max_overflow=4,
-        connect_args={"timeout": BUSY_TIMEOUT / 1000},
-        hide_parameters=True,
-    )
-    _prepare_sqlite(engine.sync_engine, readonly=readonly)
-    return engine
-
-
-def _make_batch_engine(dsn: str) -> Engine | None:
-    """SQLite's connection for group commits; None for PostgreSQL, which needs none of its own."""
-    url = store_url(dsn)
-    if url.get_backend_name() == "postgresql":
-        return None
-    engine = create_engine(
-        url.set(drivername="sqlite"),
-        poolclass=StaticPool,
-        connect_args={"timeout": BUSY_TIMEOUT / 1000, "check_same_thread": False},
-        hide_parameters=True,
-    )
-    _prepare_sqlite(engine, readonly=False)
-    return engine
-
-
-def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
-    @event.listens_for(engine, "connect")
-    def set_pragmas(connection: Any, _record: object) -> None:  # noqa: ANN401
-        connection.isolation_level = None  # we say BEGIN ourselves
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA secure_delete=ON")
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
-        if readonly:
-            cursor.execute("PRAGMA query_only=ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:  # noqa: ANN401
-        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
-
-
 def open_store(dsn: str, *, max_batch: int = MAX_BATCH) -> Store:
     """Open the store at *dsn* (it must have been migrated). Connects on first use."""
     reader = make_engine(dsn, readonly=True, pool_size=2)
-    return Store(make_engine(dsn), reader, _make_batch_engine(dsn), max_batch=max_batch)
+    return Store(make_engine(dsn), reader, make_batch_engine(dsn), max_batch=max_batch)

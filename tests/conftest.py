@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from crm.engines import make_engine
 from crm.migrate import migrate
-from crm.store import Store, make_engine, open_store
+from crm.store import Store, open_store
 
 POSTGRES_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 

@@ -3,7 +3,7 @@
 import argparse
 
 from captive import doctor
-from crm.settings import load_settings
+from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:

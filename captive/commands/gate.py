@@ -6,7 +6,7 @@ import structlog
 
 from captive.gate import serve_gate
 from crm.log import start_log
-from crm.settings import load_settings
+from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:

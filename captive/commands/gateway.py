@@ -5,7 +5,7 @@ import argparse
 import msgspec
 
 from captive import box
-from crm.settings import load_settings
+from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:

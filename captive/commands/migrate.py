@@ -6,7 +6,7 @@ from pathlib import Path
 from captive.commands.places import stores_of
 from crm.errors import SetupError
 from crm.migrate import migrate
-from crm.settings import load_settings
+from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:

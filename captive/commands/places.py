@@ -6,7 +6,8 @@ from pathlib import Path
 
 from crm.errors import SetupError
 from crm.schema import is_current
-from crm.settings import Settings, StoreSection, load_settings
+from crm.settings import Settings, StoreSection
+from crm.settings_file import load_settings
 from crm.store import Store, open_store
 
 

@@ -8,7 +8,7 @@ from captive.app import running
 from captive.commands.places import need_current, stores_of
 from captive.signals import until_stopped
 from crm.log import start_log
-from crm.settings import load_settings
+from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from captive.dnsmasq import render_dnsmasq
 from captive.ruleset import render_ruleset
-from crm.settings import Settings, parse_settings
+from crm.settings import Settings
+from crm.settings_file import parse_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 _TLS = '[portal]\nname = "portal.example.vn"\ncertificate = "/etc/wificrm/tls.crt"\nkey = "/etc/wificrm/tls.key"\n'

@@ -21,7 +21,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from crm.settings import Settings, parse_settings
+from crm.settings import Settings
+from crm.settings_file import parse_settings
 
 MAC = "02:00:00:00:00:01"
 BOX4, BOX6 = "192.168.50.1", "fd50:7c3a:1::1"
@@ -118,7 +119,7 @@ class SmallVenue:
         lines = [
             f'state = "{state}"',
             "[gate]",
-            f'socket = "{state}/gate.sock"',
+            f'socket = "{folder}/gate/gate.sock"',
             'group = "nogroup"',
             "[network]",
         ]
@@ -152,7 +153,7 @@ class SmallVenue:
         raise RuntimeError(heard)
 
     def _python(self, script: str) -> list[str]:
-        head = "from pathlib import Path; from captive import box; from crm.settings import load_settings; "
+        head = "from pathlib import Path; from captive import box; from crm.settings_file import load_settings; "
         return [sys.executable, "-c", f"{head}settings = load_settings(Path({str(self.config)!r})); {script}"]
 
     def serve(self, place: Place, port: int, says: str) -> None:

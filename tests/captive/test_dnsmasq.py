@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from captive.dnsmasq import render_dnsmasq
-from crm.settings import parse_settings
+from crm.settings_file import parse_settings
 from tests.captive.golden_cases import CASES, settings_of
 from tests.captive.small_venue import BOX4, BOX6, WORLD4, SmallVenue, eventually, needs_root, small_venue
 

@@ -7,10 +7,11 @@ from sqlalchemy import text
 
 import captive.tables
 import crm.tables
+from crm.engines import make_engine
 from crm.errors import SetupError
 from crm.migrate import migrate
 from crm.schema import is_current
-from crm.store import Store, make_engine, open_store
+from crm.store import Store, open_store
 
 
 async def test_the_steps_end_at_the_tables(both_stores: Store) -> None:

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from crm.errors import SetupError
-from crm.settings import Settings, load_settings, parse_settings, redacted, secret
+from crm.settings import Settings, secret
+from crm.settings_file import load_settings, parse_settings, redacted
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from crm.engines import store_url
 from crm.errors import SetupError
-from crm.store import Store, StoreBusyError, open_store, store_url
+from crm.store import Store, StoreBusyError, open_store
 from crm.tables import venue
 
 BATCHES: list[int] = []
