@@ -108,29 +108,31 @@ def status(settings: Settings) -> Status:
     )
 
 
-def make_state(settings: Settings) -> bool:
-    """Make the state folder, open to `gate.group`; whether it had to be made. Raises `SetupError`."""
-    state = Path(settings.state)
-    if state.is_dir():
+def make_folder(folder: Path, group: str) -> bool:
+    """Make *folder* for our user and *group* alone; whether it had to be made. Raises `SetupError`."""
+    if folder.is_dir():
         return False
     try:
-        state.mkdir(mode=0o750, parents=True)
+        folder.mkdir(mode=0o750, parents=True)
         with contextlib.suppress(KeyError):
-            os.chown(state, -1, grp.getgrnam(settings.gate.group).gr_gid)
+            os.chown(folder, -1, grp.getgrnam(group).gr_gid)
     except OSError as error:
-        raise SetupError(f"{state}: the state folder cannot be made: {error.strerror}; run as root") from None
+        raise SetupError(f"{folder}: this folder cannot be made: {error.strerror}; run as root") from None
     return True
 
 
 def meant_up(settings: Settings) -> bool:
     """Whether ``up`` was run and ``down`` was not since."""
-    return (Path(settings.state) / MEMORY).exists()
+    try:
+        return (Path(settings.state) / MEMORY).exists()
+    except PermissionError:  # not for this user to see; the safer guess
+        return True
 
 
 @contextlib.contextmanager
 def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
     """Hold the lock on the state folder (the folder itself is locked: no file of ours stays behind)."""
-    made = make_state(settings) if make else False
+    made = make_folder(Path(settings.state), settings.gate.group) if make else False
     handle = os.open(settings.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

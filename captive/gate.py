@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from captive.box import make_state, meant_up
+from captive.box import make_folder, meant_up
 from captive.conntrack import addresses_of, forget_flows
 from captive.firewall import Firewall, FirewallError
 from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request
@@ -70,12 +70,13 @@ class Gate:
         self._clients: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
-        self._was_up = False
+        self._path = Path(settings.gate.socket)
+        self._made_folder = self._was_up = False
 
     async def open(self) -> None:
         """Put the table there, listen. Raises `SetupError`."""
-        make_state(self._settings)
-        listener = _listen(self._settings.gate.socket, self._group)
+        self._made_folder = make_folder(self._path.parent, self._settings.gate.group)
+        listener = _listen(str(self._path), self._group)
         try:
             await self._in_order(self._firewall.apply)
         except FirewallError as error:
@@ -99,7 +100,10 @@ class Gate:
         """Hang up on everybody; table and leases stay."""
         if self._server:
             self._server.close()
-            Path(self._settings.gate.socket).unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
+        if self._made_folder:
+            with contextlib.suppress(OSError):  # somebody else keeps a file in it
+                self._path.parent.rmdir()
         tasks = [*self._clients, *self._tasks]
         for task in tasks:
             task.cancel()

@@ -34,18 +34,20 @@ def resolver_pid(settings: Settings) -> int | None:
 
 def start_resolver(settings: Settings) -> None:
     """Start dnsmasq and return when it answers. Raises `SetupError` with what it said."""
-    program, setsid = find_program("dnsmasq"), find_program("setsid")
-    if not program or not setsid:
-        raise SetupError("dnsmasq is not installed: apt-get install dnsmasq-base util-linux")
-    quiet = subprocess.DEVNULL
-    command = [program, _argument(settings)]
+    program = find_program("dnsmasq")
+    if not program:
+        raise SetupError("dnsmasq is not installed: apt-get install dnsmasq-base")
     (Path(settings.state) / LEASES).touch(mode=0o600)  # dnsmasq would let everybody read who is here
-    # In a session of its own, so that it is nobody's child.
-    subprocess.run([setsid, "--fork", *command], stdin=quiet, stdout=quiet, stderr=quiet, check=True)
+    command = [program, _argument(settings)]
+    nothing = [(os.POSIX_SPAWN_OPEN, end, os.devnull, os.O_RDWR, 0) for end in (0, 1, 2)]
+    # In a session of its own: it lives on when whoever ran us has gone.
+    pid = os.posix_spawn(program, command, os.environ, file_actions=nothing, setsid=True)
     until = time.monotonic() + WAIT
     while time.monotonic() < until:
-        if resolver_pid(settings):
+        if resolver_pid(settings) == pid:
             return
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            break
         time.sleep(0.02)
     raise SetupError(f"dnsmasq does not start: {_why(command)}")
 

@@ -222,14 +222,14 @@ def test_root_and_the_group_may_speak_and_nobody_else(venue: SmallVenue):
 
 
 def test_a_stranger_is_refused_even_where_the_file_would_let_them_in(venue: SmallVenue):
-    socket_file, state = Path(venue.settings.gate.socket), Path(venue.settings.state)
+    socket_file = Path(venue.settings.gate.socket)
     socket_file.chmod(0o666)
-    state.chmod(0o755)
+    socket_file.parent.chmod(0o755)
     try:
         heard = speak(venue, "--reuid=12345", "--regid=12345", "--clear-groups")
     finally:
         socket_file.chmod(0o660)
-        state.chmod(0o750)
+        socket_file.parent.chmod(0o750)
     assert "only root and members of gate.group may speak to the gate" in heard
 
 
@@ -361,8 +361,8 @@ class TestOneGateAfterAnother:
         try:
             assert process.stdout
             assert process.stdout.readline() == "open\n"
-            assert raw(str(state / "gate.sock"), b'{"do":"list","id":1}\n') == [{"id": 1}]
-            assert raw(str(state / "gate.sock"), f'{{"do":"deny","id":1,"macs":["{MAC}"]}}\n'.encode()) == [
+            assert raw(venue.settings.gate.socket, b'{"do":"list","id":1}\n') == [{"id": 1}]
+            assert raw(venue.settings.gate.socket, f'{{"do":"deny","id":1,"macs":["{MAC}"]}}\n'.encode()) == [
                 {"id": 1}
             ]
         finally:
