@@ -1,11 +1,13 @@
 """A certificate authority that only the lab trusts."""
 
+import base64
+import hashlib
 import subprocess
 from pathlib import Path
 
 
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+def _openssl(*arguments: str | Path) -> bytes:
+    return subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True).stdout
 
 
 class Authority:
@@ -14,6 +16,7 @@ class Authority:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
         self._folder = folder
+        self._pins: list[str] = []
         self.certificate = folder / "ca.pem"
         _openssl(
             *(
@@ -31,6 +34,11 @@ class Authority:
             *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
             *("-keyout", folder / "ca.key", "-out", self.certificate),
         )
+
+    @property
+    def pins(self) -> str:
+        """SHA-256 of every public key issued, as Chromium takes them on its command line."""
+        return ",".join(self._pins)
 
     def issue(self, label: str, *names: str) -> tuple[Path, Path]:
         """A certificate for *names*: the paths of certificate and key, readable by everybody."""
@@ -59,4 +67,6 @@ class Authority:
             *("-keyout", key, "-out", certificate),
         )
         key.chmod(0o644)
+        public = _openssl("pkey", "-in", key, "-pubout", "-outform", "DER")
+        self._pins.append(base64.b64encode(hashlib.sha256(public).digest()).decode())
         return certificate, key
