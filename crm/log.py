@@ -1,30 +1,61 @@
 """Lines of ``key=value`` on standard error, for the journal.
 
-Privacy: no line names a device, an address, a person or an answer. Tracebacks show code, never the values
-of variables, and the stores' errors come without their parameters.
+Privacy: no line names a device, an address, a person or an answer. Tracebacks show code and the kind of
+error, never its words or the values of variables; of what libraries say, only the constant part is kept,
+for the rest may quote a guest's address or what a guest has sent.
 """
 
 import logging
 import sys
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
+from typing import Any
 
 import structlog
+
+ExcInfo = (
+    BaseException | tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+)
 
 
 def start_log(level: str) -> None:
     """Send everything of *level* (debug, info, warning, error) and above to standard error.
 
-    Libraries are heard from *warning* on: their chatter may quote what guests sent.
+    Libraries are heard from *warning* on.
     """
     number = getattr(logging, level.upper())
-    logging.basicConfig(
-        level=max(number, logging.WARNING), format="level=%(levelname)s event='%(message)s'", force=True
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_ConstantPart())
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
+            _add_frames,
             structlog.processors.KeyValueRenderer(key_order=["level", "event"], drop_missing=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+class _ConstantPart(logging.Formatter):
+    """What a library says, without what it puts in: ``Error handling request from %s`` names nobody."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = str(record.msg).partition("\n")[0]
+        line = f"level={record.levelname.lower()!r} event={said!r} library={record.name!r}"
+        if record.exc_info and record.exc_info[0]:
+            line += f" error={record.exc_info[0].__name__!r}"
+        return line
+
+
+def _add_frames(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Put the way to an error in place of ``exc_info``: files, lines and the kind of error."""
+    given = event.pop("exc_info", None)
+    info: ExcInfo = sys.exc_info() if given is True else given or (None, None, None)
+    if isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
+    if info[0] is not None:
+        event["exception"] = "".join(traceback.format_tb(info[2])) + info[0].__name__
+    return event

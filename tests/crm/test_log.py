@@ -1,0 +1,56 @@
+"""The log says where and what kind, never who and what."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from crm.log import start_log
+
+SECRET = "192.168.50.77 typed 0912345678"
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before, level
+    structlog.reset_defaults()
+
+
+def test_a_library_is_heard_without_what_it_puts_in(capsys: pytest.CaptureFixture[str]) -> None:
+    start_log("debug")
+    library = logging.getLogger("aiohttp.server")
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        library.exception("Error handling request from %s", SECRET)
+    library.error("first line\n%s", SECRET)
+    library.info("not heard")
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        "level='error' event='Error handling request from %s' library='aiohttp.server' error='ValueError'",
+        "level='error' event='first line' library='aiohttp.server'",
+    ]
+
+
+def test_our_own_errors_show_code_but_no_words(capsys: pytest.CaptureFixture[str]) -> None:
+    start_log("info")
+    try:
+        int(SECRET)
+    except ValueError:
+        structlog.get_logger().exception("a page failed", page="/{language}")
+    said = capsys.readouterr().err
+    assert "level='error' event='a page failed' page='/{language}'" in said
+    assert "int(SECRET)" in said
+    assert "ValueError" in said
+    assert SECRET not in said
+
+
+def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
+    start_log("warning")
+    structlog.get_logger().info("not heard")
+    structlog.get_logger().warning("heard", reason="why")
+    assert capsys.readouterr().err == "level='warning' event='heard' reason='why'\n"
