@@ -1,20 +1,16 @@
 """Counts and facts made again from the documents, which are the truth."""
 
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
-from uuid import UUID
 
 import msgspec
 from sqlalchemy import Row, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from crm.tables import answer_fact, daily_count, daily_funnel, questionnaire_version, response
+from crm.tables import answer_fact, daily_count, daily_funnel, questionnaire_version
 from surveys.counts import COMMENT, Tally, comment_keys
+from surveys.documents import stream_responses
 from surveys.questions import Questionnaire
 from surveys.store import add_counts
-
-PAGE = 2_000
-"""Responses read at once."""
 
 
 async def rebuild_counts(conn: AsyncConnection, venue: str) -> None:
@@ -55,18 +51,6 @@ def _count(row: Row[Any], questionnaire: Questionnaire, tally: Tally) -> list[di
         for question, value in row.answers.items()
         if question not in comments
     ]
-
-
-async def stream_responses(conn: AsyncConnection, venue: str) -> AsyncIterator[Sequence[Row[Any]]]:
-    """All responses of *venue*, a page at a time, by key: the cost of a page does not grow with its place."""
-    query = select(response).where(response.c.venue == venue).order_by(response.c.id).limit(PAGE)
-    after: UUID | None = None
-    while True:
-        page = (await conn.execute(query if after is None else query.where(response.c.id > after))).all()
-        if not page:
-            return
-        yield page
-        after = page[-1].id
 
 
 async def _select_questionnaires(conn: AsyncConnection, venue: str) -> dict[int, Questionnaire]:
