@@ -53,11 +53,3 @@ def wait_for(port: int, seconds: float = 20) -> None:
             return
         time.sleep(0.05)
     raise TimeoutError(f"nothing listens on port {port}")
-
-
-def resident_mib(pid: int) -> float:
-    """Resident memory of process *pid* in MiB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise LookupError(pid)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,7 +38,7 @@ from captive.pages import DEMO, FIRST_PAGES
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.errors import SetupError
 from crm.settings import Settings, secret
-from crm.store import MAX_BATCH, Store, open_store
+from crm.store import Store, open_store
 from crm.times import local_moment
 from crm.venues import save_venue
 from crm.web import (
@@ -114,7 +115,8 @@ def make_portal(
         "languages": settings.venue.languages,
     }
     app[FIRST_PAGES] = FirstPages(app, settings, first_frame, demo=demo)
-    app.add_routes([*captive.pages.ROUTES, *surveys.pages.ROUTES, *campaigns.pages.ROUTES])
+    # Looked through in this order for each request: first what is asked for most.
+    app.add_routes([*surveys.pages.ROUTES, *captive.pages.ROUTES, *campaigns.pages.ROUTES])
     return app
 
 
@@ -144,14 +146,14 @@ async def running(
     host: str | None = None,
     demo: bool = False,
     clock: Clock = utc_now,
-    max_batch: int = MAX_BATCH,
+    open_crm: Callable[[str], Store] = open_store,
 ) -> AsyncIterator[None]:
     """Serve portal and console while the context is open. Raises `SetupError` when they cannot start.
 
-    *host* binds the portal to one address (None: all); *max_batch* is the size of a group commit.
+    *host* binds the portal to one address (None: all); *open_crm* opens the crm store.
     """
     async with contextlib.AsyncExitStack() as stack:
-        store, access = open_store(settings.store.crm, max_batch=max_batch), open_store(settings.store.access)
+        store, access = open_crm(settings.store.crm), open_store(settings.store.access)
         stack.push_async_callback(store.close)
         stack.push_async_callback(access.close)
         background = Background()
@@ -177,6 +179,7 @@ async def running(
         certificate = Certificate(settings) if settings.tls else None
         await _listen(stack, settings, portal, make_console(deps), certificate, host)
         await grants.reconcile()
+        gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
         ticking = asyncio.create_task(_tick(deps, portal, certificate, stopping), name="tick")
         try:

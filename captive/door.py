@@ -15,7 +15,7 @@ from captive.grants import Grants
 from captive.neighbours import Neighbours
 from crm import tokens
 from crm.errors import UserError
-from crm.web import Guest
+from crm.web import Guest, see_other
 
 log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class Door:
                 raise UserError(
                     "The Internet connection is being prepared. Please try again in a few seconds.", 503
                 ) from None
-        raise web.HTTPSeeOther(f"/{language}/online")
+        return see_other(f"/{language}/online")
 
     def on_join(self, mac: str) -> None:
         """A device has joined: whoever was asked today is online before its first probe is answered."""

@@ -21,6 +21,7 @@ from crm.web import (
     public,
     read_form,
     render,
+    see_other,
 )
 from surveys.pages import CHANNEL, VERSION
 from surveys.questions import first_question
@@ -38,7 +39,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     device = request[DEVICE]
     guest = door.guest(request)
     if guest.online:
-        raise web.HTTPSeeOther(f"/{language}/online")
+        return see_other(f"/{language}/online")
     pages = request.app[FIRST_PAGES]
     visit = door.visit(device)
     if not visit.shown and not guest.asked_today:
@@ -91,7 +92,7 @@ async def online(request: web.Request) -> web.StreamResponse:
     settings, door = request.app[SETTINGS], request.app[DOOR]
     guest = door.guest(request)
     if not guest.online:
-        raise web.HTTPSeeOther(f"/{language}")
+        return see_other(f"/{language}")
     device = request[DEVICE]
     until = door.grants.until(device).astimezone(ZoneInfo(settings.venue.timezone))
     question = first_question(request.app[VERSION]().questionnaire)
@@ -160,7 +161,7 @@ async def another_phone(request: web.Request) -> web.Response:
     door, device = request.app[DOOR], request[DEVICE]
     door.forget([device])
     await door.grants.forget(device)
-    raise web.HTTPSeeOther(f"/{request.match_info['language']}")
+    return see_other(f"/{request.match_info['language']}")
 
 
 _LANGUAGE = "/{language:[a-z]{2,3}}"

@@ -10,7 +10,7 @@ from uuid import UUID
 import jinja2
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from markupsafe import Markup
 
 from crm.errors import UserError
@@ -177,6 +177,11 @@ def html(text: str, *, status: int = 200, headers: Mapping[str, str] | None = No
         content_type="text/html",
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def see_other(location: str) -> web.Response:
+    """Send the browser on to *location*, a path of ours, with a GET (RFC 9110 section 15.4.4)."""
+    return web.Response(status=303, headers={hdrs.LOCATION: location})
 
 
 SECURITY_HEADERS = {

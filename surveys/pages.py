@@ -18,6 +18,7 @@ from crm.web import (
     public,
     read_form,
     render,
+    see_other,
 )
 from surveys.answers import check_answer
 from surveys.questions import Question, in_language, next_question, previous_question, progress
@@ -76,7 +77,7 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
     following = next_question(version.questionnaire, question.key, answers)
     if following is None:
         return await door.open(request, language)
-    raise web.HTTPSeeOther(f"/{language}/survey/{following.key}?r={token}")
+    return see_other(f"/{language}/survey/{following.key}?r={token}")
 
 
 def _asked(request: web.Request) -> Question:
@@ -119,7 +120,5 @@ def _show(
     return html(page, status=error.status if error else 200)
 
 
-ROUTES = [
-    web.get("/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}", question_page),
-    web.post("/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}", save_answer),
-]
+_QUESTION = "/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}"
+ROUTES = [web.get(_QUESTION, question_page), web.post(_QUESTION, save_answer)]

@@ -1,0 +1,18 @@
+"""``python -m bench``: every figure, each beside its limit, in one run."""
+
+import os
+import sys
+
+from bench import answers, grants, page
+from bench.table import show
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    cores = os.cpu_count()
+    print(f"{cores} cores, Python {sys.version.split()[0]}; every ratio is of one run on this machine\n")
+    print(show([*page.measure(), *answers.measure(), *grants.measure()]))
+
+
+if __name__ == "__main__":
+    main()
