@@ -153,8 +153,14 @@ class SmallVenue:
         raise RuntimeError(heard)
 
     def _python(self, script: str) -> list[str]:
-        head = "from pathlib import Path; from captive import box; from crm.settings_file import load_settings; "
-        return [sys.executable, "-c", f"{head}settings = load_settings(Path({str(self.config)!r})); {script}"]
+        head = (
+            "from pathlib import Path; from captive import box; from crm.settings_file import load_settings"
+        )
+        return [
+            sys.executable,
+            "-c",
+            f"{head}; settings = load_settings(Path({str(self.config)!r})); {script}",
+        ]
 
     def serve(self, place: Place, port: int, says: str) -> None:
         """On *place*, TCP and UDP of *port* answer with *says*, then echo."""
