@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crm.engines import BUSY_TIMEOUT, make_batch_engine, make_engine
+from crm.key_order import KeyOrder
 
 MAX_BATCH = 500
 """Writes that share one transaction at most; bounds how long the first one waits for the last."""
@@ -27,6 +29,9 @@ TIDY_AFTER = 0.05
 
 TIDY_AT_LATEST = 1.0
 """Seconds after which the log is emptied even when writes keep coming."""
+
+ORDER_SHARE = 0.05
+"""Of the writer's time at most, for putting rows into the order of their keys; see `crm.key_order`."""
 
 BatchWrite = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Takes all items that wait for it and returns one result (or exception) per item, in order.
@@ -64,6 +69,9 @@ class Store:
         self._committer: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
         self._commits = 0
+        self._order = KeyOrder()
+        self._watching = False
+        self._order_after = 0.0
         self._closed = False
 
     @property
@@ -157,8 +165,15 @@ class Store:
 
     def _run_in_thread(self, group: Sequence[_Waiting]) -> list[Any]:
         assert self._batches is not None  # noqa: S101 - the caller looked
+        self._watch(self._batches)
         with self._batches.begin() as conn:
             return _apply(conn, group)
+
+    def _watch(self, batches: Engine) -> None:
+        if not self._watching:
+            with batches.begin() as conn:
+                self._order.watch(conn)
+            self._watching = True
 
     def _tidy_soon(self) -> None:
         self._commits += 1
@@ -179,11 +194,13 @@ class Store:
                 tidied_at = seen
 
     async def _tidy(self) -> bool:
-        """Empty SQLite's write-ahead log; False when a reader still needs it.
+        """Leave no order of arrival on the disk; False when something is left to do.
 
-        The log keeps page images in the order of commits: with the disk in hand it would tell in which
-        order answers came, and so whose they are. It is emptied whenever the store is idle for a moment.
+        SQLite's write-ahead log keeps page images in the order of commits, and a page keeps rows where there
+        was room when they came: with the disk in hand either would tell in which order answers came, and so
+        whose they are. Both are put right whenever the store is idle for a moment.
         """
+        ordered = await self._restore_order()
         async with self._lock, self._writer.connect() as conn:
             driver = (await conn.get_raw_connection()).driver_connection
             assert driver is not None  # noqa: S101 - a connected engine has one
@@ -193,7 +210,27 @@ class Store:
                     busy = (await cursor.fetchone())[0]
             finally:
                 await driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
-        return not busy
+        return ordered and not busy
+
+    async def _restore_order(self) -> bool:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._order_after and not self._closed:
+            return False
+        began = loop.time()
+        try:
+            async with self._lock:
+                await loop.run_in_executor(self._thread, self._restore_in_thread)
+        except OperationalError:  # another process writes, or the disk is full: try again
+            self._order_after = loop.time() + 1
+            return False
+        self._order_after = loop.time() + (loop.time() - began) / ORDER_SHARE
+        return True
+
+    def _restore_in_thread(self) -> None:
+        if self._batches is not None:
+            self._watch(self._batches)
+            with self._batches.begin() as conn:
+                self._order.restore(conn)
 
 
 def _apply(conn: Connection, group: Sequence[_Waiting]) -> list[Any]:
