@@ -49,10 +49,10 @@ def told(path: str, arrived: Sequence[UUID]) -> float:
     return min(order_tells(file.read_bytes(), arrived) for file in (Path(path), wal) if file.exists())
 
 
-async def come_to_rest(path: str) -> None:
-    async with asyncio.timeout(20):
-        while Path(f"{path}-wal").stat().st_size:
-            await asyncio.sleep(0.02)
+async def come_to_rest(store: Store) -> None:
+    """Wait for the store's own tidying, as a quiet moment does."""
+    assert store._tidying
+    await asyncio.wait_for(asyncio.shield(store._tidying), 20)
 
 
 async def test_the_file_at_rest_does_not_tell_who_came_first(sqlite_dsn: str) -> None:
@@ -60,10 +60,10 @@ async def test_the_file_at_rest_does_not_tell_who_came_first(sqlite_dsn: str) ->
     await store.write(prepare, None)
     before = await come(store, 40, TODAY - timedelta(days=30))
     arrived = await come(store, 60)
-    await come_to_rest(sqlite_dsn)
+    await come_to_rest(store)
     assert told(sqlite_dsn, arrived) > BY_CHANCE
     late = await come(store, 1)  # one guest after a quiet hour
-    await come_to_rest(sqlite_dsn)
+    await come_to_rest(store)
     assert told(sqlite_dsn, arrived + late) > BY_CHANCE
     async with store.read() as conn:
         kept = set(await conn.scalars(select(response.c.id)))
@@ -77,8 +77,8 @@ async def test_without_it_the_file_would_tell(sqlite_dsn: str, monkeypatch: pyte
     monkeypatch.setattr(KeyOrder, "restore", lambda _self, _conn: None)
     store = open_store(sqlite_dsn)
     await store.write(prepare, None)
-    arrived = await come(store, 200)
-    await come_to_rest(sqlite_dsn)
+    arrived = await come(store, 20)
+    await come_to_rest(store)
     assert told(sqlite_dsn, arrived) < BY_CHANCE
     await store.close()
 
@@ -90,7 +90,7 @@ async def test_what_a_crash_left_is_put_right_at_the_next_start(
         patched.setattr(KeyOrder, "restore", lambda _self, _conn: None)
         store = open_store(sqlite_dsn)
         await store.write(prepare, None)
-        arrived = await come(store, 200)
+        arrived = await come(store, 20)
         await store.close()
     assert told(sqlite_dsn, arrived) < BY_CHANCE
     store = open_store(sqlite_dsn)
@@ -106,7 +106,7 @@ async def test_days_gone_by_rest(sqlite_dsn: str, monkeypatch: pytest.MonkeyPatc
     await store.write(prepare, None)
     await come(store, 5, TODAY - timedelta(days=9))
     await come(store, 7)
-    await come_to_rest(sqlite_dsn)
+    await come_to_rest(store)
 
     def moving(conn: Connection, _items: Sequence[None]) -> Sequence[list[int]]:
         tables = ("response", "answer_fact")
@@ -117,6 +117,6 @@ async def test_days_gone_by_rest(sqlite_dsn: str, monkeypatch: pytest.MonkeyPatc
     assert await store.write(moving, None) == [12, 36]
     store._order._since = TODAY - timedelta(days=3)
     await come(store, 1)
-    await come_to_rest(sqlite_dsn)
+    await come_to_rest(store)
     assert await store.write(moving, None) == [8, 24]
     await store.close()

@@ -1,0 +1,90 @@
+"""What a curious person reads off a disk: where things lie, and in which order they came to lie there."""
+
+import ipaddress
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from statistics import NormalDist
+from uuid import UUID
+
+PAGE = 4096
+
+
+def spellings(mac: str, *addresses: str) -> dict[str, bytes]:
+    """Every way in which a device's MAC and addresses could stand in a file: {name: octets}."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    digits = octets.hex()
+    cisco = ".".join(digits[i : i + 4] for i in (0, 4, 8))
+    found = {"octets": octets, "reversed octets": octets[::-1]}
+    for name, text in (
+        ("colons", mac),
+        ("dashes", mac.replace(":", "-")),
+        ("digits", digits),
+        ("dots", cisco),
+    ):
+        found[name] = text.encode()
+        found[f"{name}, upper case"] = text.upper().encode()
+    for text in addresses:
+        address = ipaddress.ip_address(text)
+        found[text] = text.encode()
+        found[f"{text} in full"] = address.exploded.encode()
+        found[f"{text} packed"] = address.packed
+        if address.version == 4:
+            # Four octets alone come by chance in any file of some size; as a number in text they do not.
+            del found[f"{text} packed"]
+            found[f"{text} as a number"] = str(int(address)).encode()
+            found[f"{text} as digits"] = address.packed.hex().encode()
+    return found
+
+
+def offsets(data: bytes, response: UUID) -> Iterator[int]:
+    """Where *response* stands in *data*, however it is spelled."""
+    for needle in (response.bytes, response.hex.encode(), str(response).encode()):
+        at = data.find(needle)
+        while at >= 0:
+            yield at
+            at = data.find(needle, at + 1)
+
+
+def order_tells(data: bytes, arrived: Sequence[UUID], *, within: int = PAGE) -> float:
+    """How much the places of responses in *data* tell about the order in which they *arrived*.
+
+    Within each stretch of *within* octets (a page of SQLite; a whole file when 0), places and arrivals are
+    compared by Kendall's tau. The result is the two-sided probability that chance alone would
+    show at least that much: near 0 when the order can be read off, anything up to 1 when not.
+    """
+    stretches: dict[int, list[tuple[int, int]]] = {}
+    for number, response in enumerate(arrived):
+        for at in offsets(data, response):
+            stretches.setdefault(at // within if within else 0, []).append((at, number))
+    agreement, variance = 0, 0.0
+    for found in stretches.values():
+        last = list(dict(sorted((number, at) for at, number in found)).items())  # one place per response
+        n = len(last)
+        agreement += sum((1 if last[i][1] > last[j][1] else -1) for i in range(n) for j in range(i))
+        variance += n * (n - 1) * (2 * n + 5) / 18
+    if not variance:
+        return 1.0
+    return 2 * (1 - NormalDist().cdf(abs(agreement) / variance**0.5))
+
+
+def values_of(path: Path) -> dict[str, set[object]]:
+    """{table.column: every value} of a SQLite file."""
+    found: dict[str, set[object]] = {}
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        for table in tables:
+            cursor = store.execute(f'SELECT * FROM "{table}"')
+            for row in cursor:
+                for (column, *_), value in zip(cursor.description, row, strict=True):
+                    found.setdefault(f"{table}.{column}", set()).add(value)
+    return found
+
+
+def packed_moments(value: object, matches: Callable[[float], bool]) -> bool:
+    """Whether *value* is a number that, in seconds or parts of them, is a moment that *matches*."""
+    if isinstance(value, bytes) and len(value) == 8:
+        value = struct.unpack("<q", value)[0]
+    return isinstance(value, int | float) and any(matches(value / unit) for unit in (1, 1e3, 1e6, 1e9))

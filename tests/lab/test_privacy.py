@@ -1,0 +1,198 @@
+"""With the whole disk in hand, could anybody tell who answered what?"""
+
+import base64
+import contextlib
+import random
+import re
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import pytest
+
+from tests.lab.client import Client
+from tests.lab.crowd import Crowd, Device
+from tests.lab.disk import order_tells, packed_moments, spellings, values_of
+from tests.lab.gateway import ADDRESS4, ADDRESS6, BRIDGE
+from tests.lab.journey import answer_all, open_portal, skip
+from tests.lab.page import Page
+from tests.lab.venue import Venue
+
+pytestmark = pytest.mark.lab
+
+SIZE = 60
+BY_CHANCE = 1e-4
+"""Below this probability an order is said to be readable. Chance alone fails one run in some thousands."""
+
+
+class Scene(NamedTuple):
+    """A small centre's day, and copies of its disk."""
+
+    venue: Venue
+    devices: list[Device]  # in the order in which they came
+    responses: list[UUID]  # of those devices, in the same order
+    copies: Path
+    began: datetime
+
+
+def response_of(page: Page) -> UUID:
+    """The response that *page*'s form writes to: the signed token begins with its id."""
+    assert page.survey
+    return UUID(bytes=base64.urlsafe_b64decode(page.survey.fields["r"])[:16])
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Sixty guests came one after the other and answered; then things went wrong; then the disk was copied."""
+    with contextlib.ExitStack() as stack:
+        venue = stack.enter_context(Venue(prefix4=23))
+        crowd = Crowd(venue.run, venue.gateway.namespace, BRIDGE, SIZE, venue.authority.certificate)
+        stack.callback(crowd.close)
+        crowd.join()
+        devices = random.Random(17).sample(crowd.devices, SIZE)
+        began = datetime.now(UTC)
+        responses = [come_and_answer(device) for device in devices]
+        provoke_the_logs(venue, devices[0])
+        phone = venue.phone()
+        phone.join()
+        skip(phone)
+        copies = tmp_path_factory.mktemp("disk")
+        time.sleep(3)  # a moment of quiet, as between any two guests of a small centre
+        for name in ("crm", "access"):
+            for file in venue.gateway.store_files(name):
+                shutil.copy(file, copies)
+        yield Scene(venue, devices, responses, copies, began)
+
+
+def come_and_answer(device: Device) -> UUID:
+    """One guest: opens the portal, answers; every third says more than needed about herself."""
+    page = open_portal(device)
+    response = response_of(page)
+    comment = f"call me on 0912 345 {device.number:03d}" if device.number % 3 == 0 else ""
+    given = {"A0": "done", "A1": str(device.number % 5 + 1), "A2": "nothing", "A4": comment}
+    answer_all(device, page, given)
+    time.sleep(0.12)
+    return response
+
+
+def provoke_the_logs(venue: Venue, client: Client) -> None:
+    """Everything that a program could be tempted to write down: nonsense, errors, refusals, restarts."""
+    for data in (
+        b"\x16\x03\x01garbage",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"ODD \xff\xfe HTTP/1.1\r\nHost: \x00\r\n\r\n",
+    ):
+        for port in (80, 443):
+            with contextlib.suppress(OSError), client.connect(ADDRESS4, port, timeout=1) as sock:
+                sock.sendall(data)
+                sock.recv(1000)
+    client.get("https://portal.lab.example/en/no-such-page")
+    client.post("https://portal.lab.example/en/survey/A0", {"r": "forged", "value": "done"})
+    venue.gateway.kill9("gate")
+    fresh = venue.phone()
+    fresh.join()
+    page = open_portal(fresh)
+    assert page.skip
+    fresh.post(page.address(page.skip.action), page.skip.fields, timeout=15)
+    venue.gateway.start_gate()
+    venue.gateway.kill9("portal")
+    venue.gateway.start_portal()
+    venue.gateway.wait()
+    venue.gateway.wificrm("gateway", "up")
+
+
+def all_spellings(scene: Scene) -> Iterator[tuple[str, bytes]]:
+    """Every spelling of every device that was in the venue."""
+    there = [(device.mac, [device.address4]) for device in scene.devices]
+    there += [(phone.mac, [phone.address4, phone.address6]) for phone in scene.venue.phones]
+    for mac, addresses in there:
+        for name, octets in spellings(mac, *addresses).items():
+            yield f"{mac}: {name}", octets
+
+
+def test_no_device_stands_in_the_answers_or_in_a_log(scene: Scene) -> None:
+    files = [*scene.copies.glob("crm.db*"), *scene.venue.gateway.logs]
+    assert len(files) >= 4
+    assert any(file.stat().st_size for file in scene.venue.gateway.logs)
+    needles = list(all_spellings(scene))
+    assert len(needles) > 10 * SIZE
+    for file in files:
+        data = file.read_bytes()
+        found = [name for name, octets in needles if octets in data]
+        assert found == [], file
+
+
+def test_the_search_finds_what_is_there(scene: Scene) -> None:
+    """The access store may hold the MACs of running grants: the same search must find them."""
+    data = b"".join(file.read_bytes() for file in scene.copies.glob("access.db*"))
+    assert any(octets in data for _, octets in all_spellings(scene))
+
+
+def test_a_log_line_names_no_guest_network_address_at_all(scene: Scene) -> None:
+    for log in scene.venue.gateway.logs:
+        text = log.read_text(errors="replace")
+        for address in re.findall(r"\b\d{1,3}(?:\.\d{1,3}){3}\b", text):
+            assert not address.startswith("192.168.5") or address == ADDRESS4, (log, address)
+        assert not re.search(r"fd50:7c3a:1:(?!:1\b)", text), log
+        assert not re.search(r"(?i)\b[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}\b", text), log
+    assert ADDRESS6
+
+
+def test_the_two_stores_share_nothing_that_joins_them(scene: Scene) -> None:
+    crm, access = values_of(scene.copies / "crm.db"), values_of(scene.copies / "access.db")
+    alembic = {"alembic_version.version_num"}
+    shared = {
+        (one, other, value)
+        for one, ours in crm.items()
+        for other, theirs in access.items()
+        for value in ours & theirs
+        if value is not None and not {one, other} & alembic
+    }
+    day = (scene.began + timedelta(hours=7)).date().isoformat()
+    assert {value for _, _, value in shared} <= {day}
+
+
+def test_answers_know_no_time_finer_than_the_part_of_the_day(scene: Scene) -> None:
+    low, high = scene.began.timestamp() - 86400, scene.began.timestamp() + 86400
+    local = (scene.began + timedelta(hours=7)).date().isoformat()
+    for column, values in values_of(scene.copies / "crm.db").items():
+        for value in values:
+            assert not packed_moments(value, lambda moment: low < moment < high), (column, value)
+            if isinstance(value, str) and local in value:
+                assert value == local, (column, value)
+    for file in scene.copies.glob("crm.db*"):
+        assert not re.search(rb"20\d\d-\d\d-\d\d[ T]\d\d:\d\d", file.read_bytes()), file
+
+
+def test_personal_numbers_never_reached_the_disk(scene: Scene) -> None:
+    for file in scene.copies.glob("crm.db*"):
+        assert b"0912 345" not in file.read_bytes()
+        assert b"0912345" not in file.read_bytes()
+
+
+def test_every_response_is_on_the_disk_that_is_searched(scene: Scene) -> None:
+    data = (scene.copies / "crm.db").read_bytes()
+    assert all(response.hex.encode() in data or response.bytes in data for response in scene.responses)
+
+
+@pytest.mark.parametrize("within", [4096, 0], ids=["within a page", "over the whole file"])
+def test_the_order_on_the_disk_is_not_that_of_arrival(scene: Scene, within: int) -> None:
+    """A page of a database keeps what was written last where it was written: that, too, is an order."""
+    for file in scene.copies.glob("crm.db*"):
+        assert order_tells(file.read_bytes(), scene.responses, within=within) > BY_CHANCE, file
+
+
+@pytest.mark.parametrize("broken", ["a table in the order of arrival", "rows never moved within their page"])
+def test_an_order_of_arrival_would_be_found(scene: Scene, tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "broken.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as store:
+        rowid = "" if broken.startswith("a table") else "WITHOUT ROWID"
+        store.execute(f"CREATE TABLE response (id TEXT PRIMARY KEY, answers TEXT) {rowid}")
+        for response in scene.responses:
+            store.execute("INSERT INTO response VALUES (?, ?)", (response.hex, "{}"))
+    assert order_tells(path.read_bytes(), scene.responses) < BY_CHANCE
