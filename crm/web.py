@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl
 from uuid import UUID
 
 import jinja2
@@ -33,6 +34,10 @@ CLOCK: web.AppKey[Clock] = web.AppKey("CLOCK")
 
 MAX_FORM = 16 * 1024
 """Bytes of a form at most; a comment of 1,000 letters takes 4 kB in the worst script."""
+
+
+MAX_FIELDS = 100
+"""Fields of a form at most."""
 
 
 class Guest(msgspec.Struct, frozen=True):
@@ -156,14 +161,21 @@ async def read_form(request: web.Request) -> dict[str, str]:
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UserError("This form's letters cannot be read. Please go back and try again.", 415)
     try:
-        posted = await request.post()
+        body = await request.read()
+        fields = parse_qsl(
+            body.decode("ascii"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=MAX_FIELDS,
+        )
     except web.HTTPRequestEntityTooLarge:
         raise UserError("That is too long. Please shorten it and send it again.", 413) from None
-    except (UnicodeDecodeError, LookupError, ValueError):
+    except ValueError:  # not UTF-8, plain or behind percent signs; too many fields
         raise UserError("This form's letters cannot be read. Please go back and try again.", 400) from None
     form: dict[str, str] = {}
-    for name, value in posted.items():
-        if name in form or not isinstance(value, str):
+    for name, value in fields:
+        if name in form:
             raise UserError("A field of this form came twice. Please go back and try again.", 400)
         form[name] = value
     return form
@@ -179,9 +191,16 @@ def html(text: str, *, status: int = 200, headers: Mapping[str, str] | None = No
     )
 
 
+_see_other_headers = {
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.SERVER: "wificrm",
+    "Referrer-Policy": "no-referrer",
+}
+
+
 def see_other(location: str) -> web.Response:
     """Send the browser on to *location*, a path of ours, with a GET (RFC 9110 section 15.4.4)."""
-    return web.Response(status=303, headers={hdrs.LOCATION: location})
+    return web.Response(status=303, headers=_see_other_headers | {hdrs.LOCATION: location})
 
 
 SECURITY_HEADERS = {

@@ -34,8 +34,8 @@ CHANNEL = "wifi"
 async def question_page(request: web.Request) -> web.Response:
     """Show one question, with the answer given before, if any."""
     token = request.query.get("r", "")
-    response = request.config_dict[DOORKEEPER].admit(request, token)
-    async with request.config_dict[STORE].read() as conn:
+    response = request.app[DOORKEEPER].admit(request, token)
+    async with request.app[STORE].read() as conn:
         answers = await select_answers(conn, response)
     return _show(request, _asked(request), token, answers)
 
@@ -44,19 +44,17 @@ async def question_page(request: web.Request) -> web.Response:
 async def save_answer(request: web.Request) -> web.StreamResponse:
     """Save one answer, then ask the next question, or bring the guest online after the last."""
     form = await read_form(request)
-    door, version = request.config_dict[DOORKEEPER], request.config_dict[VERSION]()
+    door, version = request.app[DOORKEEPER], request.app[VERSION]()
     question, token = _asked(request), form.get("r", "")
     response = door.admit(request, token)
-    store = request.config_dict[STORE]
+    store = request.app[STORE]
     try:
         value = check_answer(question, form.get("value", ""))
     except UserError as error:
         async with store.read() as conn:
             answers = await select_answers(conn, response)
         return _show(request, question, token, answers, error=error, typed=form.get("value", ""))
-    moment = local_moment(
-        request.config_dict[CLOCK](), ZoneInfo(request.config_dict[SETTINGS].venue.timezone)
-    )
+    moment = local_moment(request.app[CLOCK](), ZoneInfo(request.app[SETTINGS].venue.timezone))
     language = request.match_info["language"]
     answer = Answer(
         response=response,
@@ -82,7 +80,7 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
 
 def _asked(request: web.Request) -> Question:
     key = request.match_info["question"]
-    for question in request.config_dict[VERSION]().questionnaire.questions:
+    for question in request.app[VERSION]().questionnaire.questions:
         if question.key == key:
             return question
     raise UserError("This question is not asked any more. Please open the survey again.", 404)
@@ -97,8 +95,8 @@ def _show(
     error: UserError | None = None,
     typed: str | None = None,
 ) -> web.Response:
-    language, questionnaire = request.match_info["language"], request.config_dict[VERSION]().questionnaire
-    frame = request.config_dict[GUEST_FRAME](request, language)
+    language, questionnaire = request.match_info["language"], request.app[VERSION]().questionnaire
+    frame = request.app[GUEST_FRAME](request, language)
     before = previous_question(questionnaire, question.key, answers)
     step, of = progress(questionnaire, question.key, answers)
     answered = answers.get(question.key, "")
@@ -115,7 +113,7 @@ def _show(
         answered=answered,
         typed=answered if typed is None else typed,
         back=f"/{language}/survey/{before.key}?r={token}" if before else "",
-        error=request.config_dict[WORDS].say(language, error.message, **error.values) if error else "",
+        error=request.app[WORDS].say(language, error.message, **error.values) if error else "",
     )
     return html(page, status=error.status if error else 200)
 
