@@ -100,7 +100,7 @@ class _Guest:
             while b"\r\n\r\n" not in self.received:
                 yield
             if not self.received.startswith(b"HTTP/1.1 303"):
-                raise RuntimeError(self.received[:200])
+                raise RuntimeError(self.received[:200] + self.received[-900:])
             self.received = b""
 
 

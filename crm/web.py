@@ -163,7 +163,7 @@ async def read_form(request: web.Request) -> dict[str, str]:
     try:
         body = await request.read()
         fields = parse_qsl(
-            body.decode("ascii"),
+            body.decode(),
             keep_blank_values=True,
             encoding="utf-8",
             errors="strict",

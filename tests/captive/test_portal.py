@@ -250,3 +250,23 @@ async def test_midnight_makes_everybody_a_new_guest_but_ends_no_grant(portal: Po
     assert (await guest.get("/")).location == "/vi/online"
     online = await guest.get("/vi/online")
     assert before not in online.text
+
+
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [
+        ("value=T%E1%BB%91t".encode(), "T\\u1ed1t"),
+        ("value=Tốt".encode(), "T\\u1ed1t"),  # some phones do not percent-encode
+        ("value=Tốt".encode("utf-16-le"), ""),
+        (b"value=%FF%FE", ""),
+        (b"value=a&value=b", ""),
+        (b"&".join(b"f%d=1" % number for number in range(200)), ""),
+    ],
+)
+async def test_letters_are_read_as_utf_8_or_refused(portal: Portal, body: bytes, stored: str) -> None:
+    guest = portal.guest()
+    await guest.answer("with")
+    token = (await guest.get("/vi")).token
+    reply = await guest.send(b"r=" + token.encode() + b"&" + body, path="/vi/survey/A4")
+    assert reply.status == (303 if stored else 400)
+    assert (stored in answers(portal)[0]) if stored else answers(portal) == ['{"A0": "with"}']
