@@ -23,7 +23,7 @@ SMALL = "Ô có dưới 5 phiếu, hoặc suy ra được ô như vậy, ghi “
 SCORES = ("5", "4", "3", "2", "1")
 
 Value = str | int | Decimal | date | None
-Kind = Literal["text", "count", "percent", "day", "month"]
+Kind = Literal["text", "number", "count", "percent", "day", "month"]
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -111,27 +111,27 @@ def _about(report: Report) -> Annex:
 
 
 LEVELS = tuple(
-    Column(title, 11, "count")
+    Column(title, 9, "count")
     for title in ("Rất hài lòng", "Hài lòng", "Bình thường", "Không hài lòng", "Rất không hài lòng")
 )
 
 
 def _units(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Mã định danh", 13),
-        Column("Tên đơn vị", 36),
-        Column("Lượt hiển thị cổng", 11, "count"),
-        Column("Số phiếu (trả lời câu đầu)", 11, "count"),
-        Column("Hoàn thành", 10, "count"),
-        Column("Bỏ qua", 10, "count"),
-        Column("Tỷ lệ trả lời (%)", 10, "percent"),
-        Column("Phiếu có ý kiến (câu chung)", 11, "count"),
+        Column("Tên đơn vị", 32),
+        Column("Lượt hiển thị cổng", 9, "count"),
+        Column("Số phiếu (trả lời câu đầu)", 9, "count"),
+        Column("Hoàn thành", 9, "count"),
+        Column("Bỏ qua", 9, "count"),
+        Column("Tỷ lệ trả lời (%)", 9, "percent"),
+        Column("Phiếu có ý kiến (câu chung)", 9, "count"),
         *LEVELS,
-        Column("Tỷ lệ hài lòng (%)", 11, "percent"),
-        Column("Điểm TB quy đổi (%)", 11, "percent"),
-        Column("So kỳ trước (điểm %)", 11, "percent"),
-        Column("Ghi chú", 18),
+        Column("Tỷ lệ hài lòng (%)", 9, "percent"),
+        Column("Điểm TB quy đổi (%)", 9, "percent"),
+        Column("So kỳ trước (điểm %)", 9, "percent"),
+        Column("Ghi chú", 14),
     )
     rows: list[Sequence[Value]] = []
     for number, venue in enumerate(report.venues, 1):
@@ -191,19 +191,19 @@ def _questions(report: Report, kind: str) -> Iterator[tuple[VenueResult, Questio
 
 def _scales(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Mã định danh", 13),
         Column("Câu", 7),
         Column("Nội dung câu hỏi", 44),
         Column("Yếu tố SIPAS", 10),
         Column("Khoản 1 Đ.31 NĐ 61", 10),
-        Column("Số phiếu", 10, "count"),
-        Column("Phiếu có ý kiến", 10, "count"),
+        Column("Số phiếu", 9, "count"),
+        Column("Phiếu có ý kiến", 9, "count"),
         *LEVELS,
-        Column("Tỷ lệ hài lòng (%)", 11, "percent"),
-        Column("Khoảng 95% từ", 10, "percent"),
-        Column("đến", 10, "percent"),
-        Column("Điểm TB quy đổi (%)", 11, "percent"),
+        Column("Tỷ lệ hài lòng (%)", 9, "percent"),
+        Column("Khoảng 95% từ", 9, "percent"),
+        Column("đến", 9, "percent"),
+        Column("Điểm TB quy đổi (%)", 9, "percent"),
     )
     rows: list[Sequence[Value]] = []
     for number, (venue, question) in enumerate(_questions(report, "scale"), 1):
@@ -219,7 +219,7 @@ def _scales(report: Report) -> Annex:
 
 def _choices(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Mã định danh", 13),
         Column("Câu", 7),
         Column("Nội dung câu hỏi", 44),
@@ -249,7 +249,7 @@ def _choices(report: Report) -> Annex:
 
 def _comments(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Tháng", 11, "month"),
         Column("Đơn vị", 13),
         Column("Nội dung đã ẩn danh", 90),
@@ -267,7 +267,7 @@ def _comments(report: Report) -> Annex:
 
 def _days(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Mã định danh", 13),
         Column("Ngày", 13, "day"),
         Column("Lượt hiển thị cổng", 14, "count"),
@@ -289,7 +289,7 @@ def _days(report: Report) -> Annex:
 
 def _months(report: Report) -> Annex:
     columns = (
-        Column("STT", 6, "count"),
+        Column("STT", 6, "number"),
         Column("Mã định danh", 13),
         Column("Tháng", 11, "month"),
         Column("Phiếu có ý kiến", 14, "count"),

@@ -3,8 +3,9 @@
 `xlsxwriter` takes 10 MB, so only the report process loads it: nothing the portal imports may import this module.
 """
 
+import math
+from collections.abc import Sequence
 from datetime import date, datetime, time
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,18 @@ from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from surveys.annexes import NO_DATA, Annex, Chart, Column, annexes, notes, period
+from surveys.annexes import NO_DATA, Annex, Chart, Column, Value, annexes, notes, period
 from surveys.report import Report
 
 FONT = {"font_name": "Times New Roman", "font_size": 13}
 SMALL_FONT = {**FONT, "font_size": 11}
 BOX = {"border": 1, "valign": "vcenter", "text_wrap": True}
-NUMBERS = {"count": "#,##0", "percent": "0.00", "day": "dd/mm/yyyy", "month": "mm/yyyy"}
+NUMBERS = {"number": "0", "count": "#,##0", "percent": "0.00", "day": "dd/mm/yyyy", "month": "mm/yyyy"}
+ALIGN = {"number": "center", "day": "center", "month": "center"}
+LINE = 17.0
+"""Points of a line of text."""
+LONG = 12
+"""Rows after which a chart begins a page of its own."""
 A4 = 9
 HEAVY = "#0B5CAD"
 
@@ -33,7 +39,7 @@ class _Looks:
         self.note = add({**FONT, "italic": True, "align": "center", "valign": "vcenter"})
         self.heading = add({**SMALL_FONT, **BOX, "bold": True, "align": "center", "bg_color": "#E8EEF4"})
         # A quote prefix keeps a comment that begins with = + - @ a text also when somebody edits the cell.
-        self.text = add({**FONT, **BOX, "quote_prefix": True})
+        self.text = add({**FONT, **BOX, "quote_prefix": True, "indent": 1})
         self.no_data = add({**SMALL_FONT, **BOX, "italic": True, "align": "center", "font_color": "#595959"})
         self.numbers = {
             kind: add(
@@ -41,7 +47,7 @@ class _Looks:
                     **FONT,
                     **BOX,
                     "num_format": number,
-                    "align": "center" if kind in ("day", "month") else "right",
+                    "align": ALIGN.get(kind, "right"),
                 }
             )
             for kind, number in NUMBERS.items()
@@ -68,31 +74,45 @@ def _write_sheet(book: Workbook, annex: Annex, report: Report, looks: _Looks) ->
     for row, line in enumerate(lines):
         sheet.set_row(row, 22)
         # Centred over the first columns, which fit on a screen; the whole width of a wide table would not.
-        sheet.merge_range(row, 0, row, _over(annex.columns, last), line, looks.note if row else looks.title)
+        sheet.merge_range(row, 0, row, _over(annex.columns), line, looks.note if row else looks.title)
     head = len(lines) + 1
-    sheet.set_row(head, 66 if last > 6 else 36)
+    sheet.set_row(head, 82 if last > 8 else 36)
     for column, heading in enumerate(annex.columns):
         sheet.write_string(head, column, heading.title, looks.heading)
     sheet.freeze_panes(head + 1, 0)
     sheet.repeat_rows(head)
     for row, values in enumerate(annex.rows, head + 1):
+        sheet.set_row(row, _height(values, annex.columns))
         for column, (value, kind) in enumerate(zip(values, annex.columns, strict=True)):
             _write_cell(sheet, row, column, value, kind, looks)
     end = head + len(annex.rows)
     if not annex.rows:
         sheet.merge_range(head + 1, 0, head + 1, last, NO_DATA, looks.no_data)
         return
+    if annex.charts and len(annex.rows) > LONG:
+        sheet.set_h_pagebreaks([end + 1])
     for place, chart in enumerate(annex.charts):
         _insert_chart(book, sheet, annex, chart, (head + 1, end), end + 2 + place * 22)
 
 
-def _over(columns: tuple[Column, ...], last: int) -> int:
-    width, column = 0, 0
-    for column, each in enumerate(columns):  # noqa: B007 - the last one is the answer
-        width += each.width
-        if width > 130:
-            break
-    return max(1, min(column, last))
+def _height(values: Sequence[Value], columns: tuple[Column, ...]) -> float:
+    """Points that a row needs: nobody else computes it, the file is written before it is ever shown."""
+    lines = 1
+    for value, column in zip(values, columns, strict=True):
+        text = NO_DATA if value is None else value if isinstance(value, str) else ""
+        parts = [math.ceil(len(part) / max(column.width - 2, 1)) for part in text.split("\n")]
+        lines = max(lines, sum(max(part, 1) for part in parts))
+    return min(lines * LINE + 3, 400)
+
+
+def _over(columns: tuple[Column, ...]) -> int:
+    """The last column that a title stands over: as many as a screen shows, also beyond a narrow table."""
+    width = 0
+    for column in range(len(columns) + 12):
+        width += columns[column].width if column < len(columns) else 9
+        if width > 110:
+            return column
+    return len(columns)
 
 
 def _set_up(sheet: Worksheet, columns: tuple[Column, ...]) -> None:
@@ -110,7 +130,7 @@ def _write_cell(
     sheet: Worksheet,
     row: int,
     column: int,
-    value: str | int | Decimal | date | None,
+    value: Value,
     kind: Column,
     looks: _Looks,
 ) -> None:
@@ -144,16 +164,20 @@ def _insert_chart(
                 **({"fill": {"color": HEAVY}, "line": {"color": HEAVY}} if len(chart.series) == 1 else {}),
             }
         )
+    names = NUMBERS.get(annex.columns[chart.names].kind)
     axis = {"name_font": {"name": FONT["font_name"]}, "num_font": {"name": FONT["font_name"], "size": 11}}
     value_axis = {**axis, "min": 0, "major_gridlines": {"visible": True, "line": {"color": "#D0D0D0"}}}
     if chart.most is not None:
         value_axis["max"] = chart.most
     drawn.set_title({"name": chart.title, "name_font": {"name": FONT["font_name"], "size": 14}})
-    # A bar chart is drawn on its side: its names stand on the x axis all the same, the first row at the top.
-    drawn.set_x_axis({**axis, "reverse": chart.kind == "bar"})
-    drawn.set_y_axis(value_axis)
+    if chart.kind == "bar":  # lies on its side: names stand on the y axis, the first row at the top
+        drawn.set_y_axis({**axis, "reverse": True})
+        drawn.set_x_axis({**value_axis, "label_position": "high"})
+    else:
+        drawn.set_x_axis({**axis, "text_axis": True, **({"num_format": names} if names else {})})
+        drawn.set_y_axis(value_axis)
     drawn.set_legend(
-        {"none": True} if len(chart.series) == 1 else {"position": "bottom", "font": {"size": 11}}
+        {"none": True} if len(chart.series) == 1 else {"position": "bottom", "font": {**axis["num_font"]}}
     )
     drawn.set_size({"width": 900, "height": 400})
     sheet.insert_chart(at, 1, drawn)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from surveys.suppression import Cell, Guarded, Table, guard, guard_funnel, guard_rows, is_small
+from surveys.audit import Table, is_small
+from surveys.suppression import Cell, Guarded, guard, guard_funnel, guard_rows
 
 SCALE = (5, 4, 3, 2, 1)
 TOP = (4, 5)
