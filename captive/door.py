@@ -125,7 +125,7 @@ class Door:
         return see_other(f"/{language}/online")
 
     def on_join(self, mac: str) -> None:
-        """A device has joined: whoever was asked today is online before its first probe is answered."""
+        """A device is there (again): whoever was asked today is online before its first probe is answered."""
         if self.grants.was_asked(mac) and not self.grants.seconds_left(mac):
             task = asyncio.create_task(self.welcome_back(mac))
             self._opening.add(task)

@@ -24,7 +24,7 @@ HEADER = struct.Struct("=IHHII")
 NEIGHBOUR = struct.Struct("=BxxxiHBB")
 ATTRIBUTE = struct.Struct("=HH")
 READ_AT_ONCE = 256 * 1024
-NUD_INCOMPLETE, NUD_FAILED = 0x01, 0x20
+NUD_INCOMPLETE, NUD_REACHABLE, NUD_DELAY, NUD_FAILED = 0x01, 0x02, 0x08, 0x20
 MAX_NEIGHBOURS = 65_536
 
 
@@ -128,7 +128,8 @@ class KernelNeighbours:
             return
         self._note(change, self._macs)
         mac = self._macs.get(change.address)
-        if mac is not None and mac != known:
+        # A guest who comes back has an entry from before; the lease it is given by DHCP makes it one in use.
+        if mac is not None and (mac != known or change.state & (NUD_REACHABLE | NUD_DELAY)):
             self.on_join(mac)
 
     def _changes(self, data: bytes) -> Iterator[tuple[int, _Change]]:
@@ -174,9 +175,10 @@ def _nobody_cares(_mac: str) -> None:
 
 
 async def follow_neighbours(interface: str) -> KernelNeighbours:
-    """Follow the devices on *interface*; the result's ``on_join`` is told the MAC of each that appears.
+    """Follow the devices on *interface*.
 
-    Raises `SetupError` when there is no such interface.
+    The result's ``on_join`` is told the MAC of each that appears or is heard from again, now and then
+    also of one that never left. Raises `SetupError` when there is no such interface.
     """
     try:
         index = socket.if_nametoindex(interface)
