@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -177,6 +178,13 @@ class Gateway:
         )
         decoded: dict[str, Any] = msgspec.json.decode(path.read_bytes())
         return decoded
+
+    def funnel(self) -> dict[str, int]:
+        """{step: how often} as the store counts it, without what a report withholds."""
+        with contextlib.closing(
+            sqlite3.connect(f"file:{self.home / 'data/crm.db'}?mode=ro", uri=True)
+        ) as store:
+            return dict(store.execute("SELECT step, sum(n) FROM daily_funnel GROUP BY step"))
 
     # -- what is on its disk and in its kernel ----------------------------------------------------
 

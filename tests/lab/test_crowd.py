@@ -141,3 +141,22 @@ def test_the_store_counts_right_to_the_one(scene: Scene) -> None:
     assert funnel == expected_funnel(scene.played)
     assert counts == expected_counts(scene.played)
     assert responses == (funnel["started"], funnel["completed"])
+
+
+def test_the_report_is_right_to_the_one(scene: Scene) -> None:
+    (centre,) = scene.venue.gateway.report()["venues"]
+    steps = expected_funnel(scene.played)
+    assert {step: centre["funnel"][step] for step in steps} == steps
+    expected: Counter[tuple[str, str]] = Counter()
+    for (_, question, value), n in expected_counts(scene.played).items():
+        expected[question, value] += n
+    told = {(q["key"], option["key"]): option["n"] for q in centre["questions"] for option in q["options"]}
+    assert {key: n for key, n in told.items() if n is not None} == {
+        key: expected[key] for key, n in told.items() if n is not None
+    }
+    assert [key for key, n in told.items() if n is None and 0 < expected[key] < 5 and key[0] == "A0"] == []
+    assert all(told["A0", value] is not None for value in ("done", "waiting", "with"))
+    assert sum(n is not None for n in told.values()) >= 10
+    assert sorted(comment["text"] for comment in centre["comments"]) == sorted(
+        visit.given["A4"] for _, _, visit in scene.played if visit.given.get("A4")
+    )
