@@ -204,3 +204,9 @@ async def _select_comments(
         async for page in stream_comments(conn, code, key, first, last):
             found += [Comment(row.day.replace(day=1), row.comment) for row in page]
     return tuple(sorted(found, key=lambda comment: comment.month))
+
+
+async def select_centres(conn: AsyncConnection) -> dict[str, Texts]:
+    """All centres, code -> names, in the order of their codes."""
+    rows = await conn.execute(select(venue.c.code, venue.c.names).order_by(venue.c.code))
+    return {row.code: row.names for row in rows}
