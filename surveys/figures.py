@@ -135,30 +135,38 @@ def day_results(steps: Steps, funnel: Funnel, first: date, last: date) -> tuple[
 
 
 def total_result(venues: Sequence[VenueResult]) -> Total | None:
-    """The last row of a table of centres, made of the rows above it alone, so that it subtracts to nothing new."""
+    """The last row of a table of centres: sums of what is printed above it, so that it subtracts to nothing new.
+
+    Centres whose satisfied share is withheld are not in it; a column that one of the others withholds is withheld.
+    """
     rows = [(venue, venue.overall) for venue in venues]
-    full = [(v, q) for v, q in rows if q is not None and q.satisfied is not None and q.score_sum is not None]
-    n_valid = sum(q.n_valid or 0 for _, q in full)
-    mean = mean_of(sum(q.score_sum or 0 for _, q in full), n_valid)
-    if len(full) < 2 or mean is None:
+    full = [(v, q) for v, q in rows if q is not None and q.satisfied is not None and q.n_valid]
+    if len(full) < 2:
         return None
-    started = [v.funnel.started for v, _ in full]
-    known = None if None in started else sum(n or 0 for n in started)
+    n_valid = sum(q.n_valid or 0 for _, q in full)
     shown = sum(v.funnel.shown for v, _ in full)
-    cells: dict[str, int | None] = {}
-    for option in full[0][1].options:
-        column = [next((o.n for o in q.options if o.key == option.key), None) for _, q in full]
-        cells[option.key] = None if None in column else sum(n or 0 for n in column)
+    started = _sum(v.funnel.started for v, _ in full)
+    scores = _sum(q.score_sum for _, q in full)
+    cells = {
+        option.key: _sum(next((o.n for o in q.options if o.key == option.key), None) for _, q in full)
+        for option in full[0][1].options
+    }
     return Total(
         len(full),
         shown,
-        known,
-        percent(known, shown) if known is not None and shown else None,
+        started,
+        percent(started, shown) if started is not None and shown else None,
         n_valid,
         cells,
         share(sum(q.satisfied or 0 for _, q in full), n_valid),
-        mean,
+        None if scores is None else mean_of(scores, n_valid),
     )
+
+
+def _sum(column: Iterable[int | None]) -> int | None:
+    """The sum of *column*; None when a part of it is withheld."""
+    parts = list(column)
+    return None if None in parts else sum(part or 0 for part in parts)
 
 
 def change_against(now: QuestionResult | None, before: QuestionResult | None) -> Decimal | None:

@@ -42,7 +42,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         # Citizen identity number: 12 digits, first a province (001-096), so a grouped one starts with 0.
-        _any(rf"{_FIRST}(?:0(?:{_DIGIT}){{11}}|[0-9]{{12}}){_LAST}{_NOT_MONEY}"),
+        _any(rf"(?<!\+){_FIRST}(?:0(?:{_DIGIT}){{11}}|[0-9]{{12}}){_LAST}{_NOT_MONEY}"),
         IDENTITY,
     ),
     (

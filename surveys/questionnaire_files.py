@@ -18,6 +18,7 @@ MAX_OPTIONS = 12
 KEY = re.compile(r"[A-Za-z0-9_]{1,32}")
 LANGUAGE = re.compile(r"[a-z]{2,3}")
 TABLE = re.compile(r"\s*(\[\[?)\s*([^\]]+?)\s*\]")
+TOKEN = re.compile(r"[^.\[\]]+|\[[^\]]*\]")
 ASSIGNED = re.compile(r"\s*([A-Za-z0-9_\-.\"]+)\s*=")
 
 
@@ -192,16 +193,24 @@ def _explain(error: msgspec.ValidationError, text: str, name: str) -> str:
 
 def _spoken(path: str) -> str:
     """`question[1].text` as people count: ``question 2: text``."""
-    return re.sub(r"\[(\d+)\]", lambda m: f" {int(m.group(1)) + 1}", path).replace(".", ": ")
+    parts = (
+        f" {int(token[1:-1]) + 1}" if token[1:-1].isdigit() else f": {token}" for token in TOKEN.findall(path)
+    )
+    return "".join(parts).removeprefix(": ").replace(": [...]", "")
 
 
 def _line_of(text: str, path: str) -> int:
     """The line (from 1) on which *path* is set: the assignment, else the table it belongs to, else 1."""
+    wanted = TOKEN.findall(path)
     best, length = 1, 0
     for number, where in _lines(text):
-        inside = path == where or path.startswith((f"{where}.", f"{where}["))
-        if inside and len(where) > length:
-            best, length = number, len(where)
+        there = TOKEN.findall(where)
+        # msgspec writes [...] for a key of a mapping
+        inside = len(there) <= len(wanted) and all(
+            w in (t, "[...]") for w, t in zip(wanted, there, strict=False)
+        )
+        if inside and len(there) > length:
+            best, length = number, len(there)
     return best
 
 

@@ -110,7 +110,7 @@ class VenueResult(msgspec.Struct, frozen=True):
 
 
 class Total(msgspec.Struct, frozen=True):
-    """The sum of those centres' rows whose two headline figures are shown: nothing that is not printed above it."""
+    """The sum of those centres' rows whose satisfied share is shown: nothing that is not printed above it."""
 
     venues: int
     shown: int
@@ -119,7 +119,7 @@ class Total(msgspec.Struct, frozen=True):
     n_valid: int
     cells: dict[str, int | None]
     top_two: Share
-    mean: Decimal
+    mean: Decimal | None
 
 
 class Report(msgspec.Struct, frozen=True):

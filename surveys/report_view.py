@@ -28,7 +28,7 @@ class View:
 
     def percent(self, value: Decimal | None) -> str:
         """A percentage with two decimals: 83,94 %."""
-        return "" if value is None else f"{format_decimal(value, format='#,##0.00', locale=self.language)} %"
+        return "" if value is None else f"{format_decimal(value, format='#,##0.00', locale=self.language)}\N{NO-BREAK SPACE}%"
 
     def change(self, value: Decimal | None) -> str:
         """A change in percentage points: +1,28."""
@@ -138,10 +138,9 @@ def _question(question: QuestionResult, view: View) -> dict[str, Any]:
         "key": question.key,
         "text": view.text(question.texts),
         "scale": question.kind == "scale",
+        **_headline(question, None, view),
         "n": view.count(question.n),
         "n_valid": view.count(question.n_valid),
-        "withheld": question.withheld,
-        **_headline(question, None, view),
         "options": [
             {
                 "text": view.text(option.texts),

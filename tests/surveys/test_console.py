@@ -85,7 +85,7 @@ async def test_the_page_shows_figures_and_what_to_think_of_them(client: Client, 
     await sign_in(client, "mai")
     text = await page(client, f"/reports?venue=DEMO-P01&{PERIOD}")
     assert "voluntary sample" in text
-    assert "33.33 %" in text  # 60 of 180 portal pages
+    assert "33.33\N{NO-BREAK SPACE}%" in text  # 60 of 180 portal pages
     assert "Tốt &lt;b&gt;lắm&lt;/b&gt;" in text
     assert "<svg" in text
     assert "style=" not in text  # the policy of the page forbids it
@@ -110,7 +110,13 @@ async def test_the_page_speaks_vietnamese(client: Client, store: Store) -> None:
     await sign_in(client, "nam")
     answer = await client.get(f"/reports?{PERIOD}", headers={"Accept-Language": "vi"})
     text = await answer.text()
-    for words in ("Tỷ lệ hài lòng", "mẫu tự nguyện qua Wi-Fi", "33,33 %", "01/11/2026", "30/11/2026"):
+    for words in (
+        "Tỷ lệ hài lòng",
+        "mẫu tự nguyện qua Wi-Fi",
+        "33,33\N{NO-BREAK SPACE}%",
+        "01/11/2026",
+        "30/11/2026",
+    ):
         assert words in text
 
 
