@@ -4,15 +4,11 @@ Columns follow the annexes of provincial reporting software: I by unit, II by qu
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import date
-from decimal import Decimal
-from typing import Literal
-
-import msgspec
 
 from surveys.questions import in_language
-from surveys.report import QuestionResult, Report, VenueResult
+from surveys.report import QuestionResult, Report, Total, VenueResult
 from surveys.scores import TEMPLATES
+from surveys.sheets import Annex, Chart, Column, Value
 
 LANGUAGE = "vi"
 NO_DATA = "chưa đủ dữ liệu"
@@ -21,38 +17,6 @@ DEMO = "DỮ LIỆU MINH HỌA (dữ liệu tổng hợp, không phải ý kiế
 OVERLAP = "Kỳ báo cáo không trọn tháng: không so sánh, trừ cho báo cáo khác có kỳ trùng ngày"
 SMALL = "Ô có dưới 5 phiếu, hoặc suy ra được ô như vậy, ghi “chưa đủ dữ liệu”"
 SCORES = ("5", "4", "3", "2", "1")
-
-Value = str | int | Decimal | date | None
-Kind = Literal["text", "number", "count", "percent", "day", "month"]
-
-
-class Column(msgspec.Struct, frozen=True):
-    """A column: its heading, its width in letters and what stands in it."""
-
-    title: str
-    width: int
-    kind: Kind = "text"
-
-
-class Chart(msgspec.Struct, frozen=True):
-    """A native chart under the table: the column that names, the columns that count."""
-
-    kind: Literal["bar", "column", "line"]
-    title: str
-    names: int
-    series: tuple[int, ...]
-    most: int | None = None  # the axis ends there
-    skip_last: bool = False  # the last row is a total
-
-
-class Annex(msgspec.Struct, frozen=True):
-    """One sheet; in *rows* None says "not enough data" and "" leaves a cell empty."""
-
-    sheet: str
-    title: str
-    columns: tuple[Column, ...]
-    rows: list[Sequence[Value]]
-    charts: tuple[Chart, ...] = ()
 
 
 def notes(report: Report) -> list[str]:
@@ -116,61 +80,48 @@ LEVELS = tuple(
 )
 
 
+UNIT_COLUMNS = (
+    Column("STT", 6, "number"),
+    Column("Mã định danh", 13),
+    Column("Tên đơn vị", 32),
+    Column("Lượt hiển thị cổng", 9, "count"),
+    Column("Số phiếu (trả lời câu đầu)", 9, "count"),
+    Column("Hoàn thành", 9, "count"),
+    Column("Bỏ qua", 9, "count"),
+    Column("Tỷ lệ trả lời (%)", 9, "percent"),
+    Column("Phiếu có ý kiến (câu chung)", 9, "count"),
+    *LEVELS,
+    Column("Tỷ lệ hài lòng (%)", 9, "percent"),
+    Column("Điểm TB quy đổi (%)", 9, "percent"),
+    Column("So kỳ trước (điểm %)", 9, "percent"),
+    Column("Ghi chú", 14),
+)
+SATISFIED = 14
+"""The place of the satisfied share among them."""
+
+
 def _units(report: Report) -> Annex:
-    columns = (
-        Column("STT", 6, "number"),
-        Column("Mã định danh", 13),
-        Column("Tên đơn vị", 32),
-        Column("Lượt hiển thị cổng", 9, "count"),
-        Column("Số phiếu (trả lời câu đầu)", 9, "count"),
-        Column("Hoàn thành", 9, "count"),
-        Column("Bỏ qua", 9, "count"),
-        Column("Tỷ lệ trả lời (%)", 9, "percent"),
-        Column("Phiếu có ý kiến (câu chung)", 9, "count"),
-        *LEVELS,
-        Column("Tỷ lệ hài lòng (%)", 9, "percent"),
-        Column("Điểm TB quy đổi (%)", 9, "percent"),
-        Column("So kỳ trước (điểm %)", 9, "percent"),
-        Column("Ghi chú", 14),
-    )
-    rows: list[Sequence[Value]] = []
-    for number, venue in enumerate(report.venues, 1):
-        funnel, overall = venue.funnel, venue.overall
-        rows.append(
-            (
-                number,
-                venue.code,
-                _name(venue),
-                funnel.shown,
-                funnel.started,
-                funnel.completed,
-                funnel.skipped,
-                funnel.rate,
-                *_levels(overall),
-                venue.change if venue.change is not None else "",
-                "" if venue.enough else NO_DATA,
-            )
-        )
+    rows = [_unit_row(number, venue) for number, venue in enumerate(report.venues, 1)]
     if report.total is not None:
-        total = report.total
-        cells = [total.cells.get(score) for score in SCORES]
-        row: list[Value] = [
-            "",
-            "",
-            "Tổng cộng",
-            total.shown,
-            total.started,
-            "",
-            "",
-            total.rate,
-            total.n_valid,
-            *cells,
-        ]
-        whole = total.venues == len(report.venues)
-        note = "" if whole else f"Cộng {total.venues}/{len(report.venues)} đơn vị đủ dữ liệu"
-        rows.append([*row, total.top_two.percent, total.mean, "", note])
-    bars = Chart("bar", "Tỷ lệ hài lòng theo đơn vị (%)", 2, (14,), 100, skip_last=report.total is not None)
-    return Annex("I. Theo đơn vị", "PHỤ LỤC I. KẾT QUẢ THEO ĐƠN VỊ", columns, rows, (bars,))
+        rows.append(_total_row(report.total, len(report.venues)))
+    title = "Tỷ lệ hài lòng theo đơn vị (%)"
+    bars = Chart("bar", title, 2, (SATISFIED,), 100, skip_last=report.total is not None)
+    return Annex("I. Theo đơn vị", "PHỤ LỤC I. KẾT QUẢ THEO ĐƠN VỊ", UNIT_COLUMNS, rows, (bars,))
+
+
+def _unit_row(number: int, venue: VenueResult) -> Sequence[Value]:
+    funnel = venue.funnel
+    steps = (funnel.shown, funnel.started, funnel.completed, funnel.skipped, funnel.rate)
+    change = "" if venue.change is None else venue.change
+    note = "" if venue.enough else NO_DATA
+    return (number, venue.code, _name(venue), *steps, *_levels(venue.overall), change, note)
+
+
+def _total_row(total: Total, venues: int) -> Sequence[Value]:
+    steps = (total.shown, total.started, "", "", total.rate)
+    cells = [total.cells.get(score) for score in SCORES]
+    note = "" if total.venues == venues else f"Cộng {total.venues}/{venues} đơn vị đủ dữ liệu"
+    return ("", "", "Tổng cộng", *steps, total.n_valid, *cells, total.top_two.percent, total.mean, "", note)
 
 
 def _levels(question: QuestionResult | None) -> tuple[Value, ...]:

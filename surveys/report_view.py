@@ -28,7 +28,11 @@ class View:
 
     def percent(self, value: Decimal | None) -> str:
         """A percentage with two decimals: 83,94 %."""
-        return "" if value is None else f"{format_decimal(value, format='#,##0.00', locale=self.language)}\N{NO-BREAK SPACE}%"
+        return (
+            ""
+            if value is None
+            else f"{format_decimal(value, format='#,##0.00', locale=self.language)}\N{NO-BREAK SPACE}%"
+        )
 
     def change(self, value: Decimal | None) -> str:
         """A change in percentage points: +1,28."""

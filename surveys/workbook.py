@@ -14,8 +14,9 @@ from xlsxwriter.format import Format
 from xlsxwriter.workbook import Workbook
 from xlsxwriter.worksheet import Worksheet
 
-from surveys.annexes import NO_DATA, Annex, Chart, Column, Value, annexes, notes, period
+from surveys.annexes import NO_DATA, annexes, notes, period
 from surveys.report import Report
+from surveys.sheets import Annex, Chart, Column, Value
 
 FONT = {"font_name": "Times New Roman", "font_size": 13}
 SMALL_FONT = {**FONT, "font_size": 11}
