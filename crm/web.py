@@ -154,7 +154,8 @@ def render(app: web.Application, template: str, language: str, **values: Any) ->
 async def read_form(request: web.Request) -> dict[str, str]:
     """The form that *request* carries, as plain text fields; each may stand once.
 
-    Raises `UserError`: wrong content type (415), too large (413), not UTF-8 or repeated fields (400).
+    Raises `UserError`: wrong content type (415), too large (413), not UTF-8, repeated fields or not there in
+    full (400).
     """
     if request.content_type != "application/x-www-form-urlencoded":
         raise UserError("This page takes a form. Please go back and use its buttons.", 415)
@@ -171,6 +172,8 @@ async def read_form(request: web.Request) -> dict[str, str]:
         )
     except web.HTTPRequestEntityTooLarge:
         raise UserError("That is too long. Please shorten it and send it again.", 413) from None
+    except (ConnectionError, web.RequestPayloadError):  # whoever sends it is gone, or cannot count
+        raise UserError("This request cannot be understood. Please go back and try again.", 400) from None
     except ValueError:  # not UTF-8, plain or behind percent signs; too many fields
         raise UserError("This form's letters cannot be read. Please go back and try again.", 400) from None
     form: dict[str, str] = {}
