@@ -38,9 +38,11 @@ class Portal:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port, console = _free_ports(2)
+        self.port, self.console = _free_ports(2)
         self.settings = home / "wificrm.toml"
-        self.settings.write_text(_SETTINGS.format(home=home, venue=VENUE, port=self.port, console=console))
+        self.settings.write_text(
+            _SETTINGS.format(home=home, venue=VENUE, port=self.port, console=self.console)
+        )
         self._pid = 0
         self._zygote = subprocess.Popen(
             [sys.executable, "-m", "tests.lab.zygote"],

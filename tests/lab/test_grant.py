@@ -2,12 +2,13 @@
 
 import http.client
 import socket
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 
 from tests.lab.conftest import NewPhone
-from tests.lab.gateway import NAME
+from tests.lab.gateway import ADDRESS4, NAME
 from tests.lab.internet import STRAY4, STRAY6
 from tests.lab.journey import BROWSER, WANTED, answer_all, is_online, open_portal, page_of, send, skip
 from tests.lab.page import Page
@@ -147,6 +148,20 @@ def test_the_other_language_is_one_link_away(phone: Phone) -> None:
     page = open_portal(phone, language="vi")
     other = page_of(phone.get(page.address(next(link for link in page.links if link.startswith("/en")))))
     assert (page.language, other.language) == ("vi", "en")
+
+
+@pytest.mark.parametrize(XX)
+def test_the_way_to_https_leads_nowhere_else(phone: Phone, target: str) -> None:
+    with phone.connect(ADDRESS4, 80) as sock:
+        sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
+        reply = http.client.HTTPResponse(sock)
+        reply.begin()
+    if reply.status in (301, 302, 303, 307, 308):
+        parts = urlsplit(reply.headers["Location"])
+        assert (parts.scheme, parts.netloc) == ("https", NAME)
+        assert reply.headers["X"] is None
+    else:
+        assert 400 <= reply.status < 500
 
 
 def test_nobody_forges_the_way_to_the_page_asked_for(phone: Phone) -> None:
