@@ -150,7 +150,9 @@ def test_the_other_language_is_one_link_away(phone: Phone) -> None:
     assert (page.language, other.language) == ("vi", "en")
 
 
-@pytest.mark.parametrize(XX)
+@pytest.mark.parametrize(
+    "target", ["@evil.example/", ".evil.example/", "//evil.example/", "/\\\\evil.example", "/%0d%0aX: y"]
+)
 def test_the_way_to_https_leads_nowhere_else(phone: Phone, target: str) -> None:
     with phone.connect(ADDRESS4, 80) as sock:
         sock.sendall(f"GET {target} HTTP/1.1\r\nHost: {NAME}\r\nConnection: close\r\n\r\n".encode())
