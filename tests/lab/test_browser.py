@@ -133,6 +133,7 @@ def test_a_browser_with_a_page_open_before_the_grant_goes_on_by_itself(
     with browser_of(phone, tmp_path, venue, language="en-GB") as page:
         with pytest.raises(Error, match=r"ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET"):
             page.goto("https://www.google.com/")
+        page.wait_for_url("chrome-error://chromewebdata/")  # Chromium's own page about it
         page.goto(WANTED)
         tap(page, "form.skip button")
         page.goto("https://www.google.com/")
