@@ -5,16 +5,16 @@ import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import structlog
-import surveys.console
 from aiohttp import web
 
 import campaigns.console
 import campaigns.pages
 import captive.pages
+import surveys.console
 import surveys.pages
 from campaigns.notices import VenueNotices
 from captive.certificate import Certificate
@@ -161,24 +161,13 @@ async def running(
         deps = Deps(settings, store, load_words(), clock, background)
         version = await _publish(settings, store, clock)
 
-        gateway = make_gateway(settings)
-        stack.push_async_callback(gateway.close)
-        neighbours = await make_neighbours(settings)
-        stack.push_async_callback(neighbours.close)
-        grants = Grants(access, gateway, clock, settings.grant.minutes)
         today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
-        await grants.load(today)
-        door = Door(
-            grants, neighbours, secret(settings, "forms"), settings.venue.code, settings.network.guest
-        )
-        await door.start_day(today)
-        neighbours.on_join = door.on_join
-
+        door = await _open_door(stack, settings, access, clock, today)
         portal = make_portal(deps, door, lambda: version, demo=demo)
         await portal[FIRST_PAGES].refresh(today)
         certificate = Certificate(settings) if settings.tls else None
         await _listen(stack, settings, portal, make_console(deps), certificate, host)
-        await grants.reconcile()
+        await door.grants.reconcile()
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
         ticking = asyncio.create_task(_tick(deps, portal, certificate, stopping), name="tick")
@@ -187,6 +176,23 @@ async def running(
         finally:
             stopping.set()
             await ticking
+
+
+async def _open_door(
+    stack: contextlib.AsyncExitStack, settings: Settings, access: Store, clock: Clock, today: date
+) -> Door:
+    """The door with all behind it: gateway, neighbours, the book of grants."""
+    gateway = make_gateway(settings)
+    stack.push_async_callback(gateway.close)
+    neighbours = await make_neighbours(settings)
+    stack.push_async_callback(neighbours.close)
+    grants = Grants(access, gateway, clock, settings.grant.minutes)
+    await grants.load(today)
+    key = secret(settings, "forms")
+    door = Door(grants, neighbours, key, settings.venue.code, settings.network.guest)
+    await door.start_day(today)
+    neighbours.on_join = door.on_join
+    return door
 
 
 async def _publish(settings: Settings, store: Store, clock: Clock) -> Version:

@@ -14,8 +14,7 @@ import campaigns.command
 import crm.staff_command
 from crm.errors import SetupError, UserError
 from crm.settings import DEFAULT_PATH
-
-FORMATS = ("csv", "xlsx", "json")
+from surveys.report_job import FORMATS
 
 
 def main(argv: list[str] | None = None) -> None:

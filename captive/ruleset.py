@@ -127,16 +127,26 @@ def _input(settings: Settings) -> str:
 
 
 def _forward(settings: Settings) -> str:
+    guest = settings.network.guest
+    hook = _block(
+        "chain forward",
+        "type filter hook forward priority filter; policy accept;",
+        f'iifname "{guest}" goto upstream',
+        f'oifname "{guest}" goto downstream',
+    )
+    refuse = _block(
+        "chain refuse",
+        "meta l4proto tcp reject with tcp reset",
+        "reject with icmpx admin-prohibited",
+    )
+    return "\n".join([hook, _upstream(settings), _downstream(), refuse])
+
+
+def _upstream(settings: Settings) -> str:
     network = settings.network
     off4 = [n for n in network.off_limits if ipaddress.ip_network(n).version == 4]
     off6 = [n for n in network.off_limits if ipaddress.ip_network(n).version == 6]
     source6 = f"ip6 saddr != {network.net6.network} drop" if network.net6 else "meta nfproto ipv6 goto refuse"
-    hook = _block(
-        "chain forward",
-        "type filter hook forward priority filter; policy accept;",
-        f'iifname "{network.guest}" goto upstream',
-        f'oifname "{network.guest}" goto downstream',
-    )
     up = _block(
         "chain upstream",
         "# No rule here takes a flow because it is established: it ends the moment the device's lease does.",
@@ -157,7 +167,11 @@ def _forward(settings: Settings) -> str:
         "meta l4proto != tcp update @heard6 { ip6 saddr }",
         "accept",
     )
-    down = _block(
+    return f"{up}\n{through}"
+
+
+def _downstream() -> str:
+    return _block(
         "chain downstream",
         "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
         "# TCP starves when its acknowledgements are refused upstream; the rest must have been spoken for.",
@@ -167,12 +181,6 @@ def _forward(settings: Settings) -> str:
         "ct state established ip6 daddr @heard6 accept",
         "drop",
     )
-    refuse = _block(
-        "chain refuse",
-        "meta l4proto tcp reject with tcp reset",
-        "reject with icmpx admin-prohibited",
-    )
-    return "\n".join([hook, up, through, down, refuse])
 
 
 def _postrouting(settings: Settings) -> str:

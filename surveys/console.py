@@ -20,7 +20,7 @@ from crm.times import local_moment
 from crm.web import CLOCK, SECURITY_HEADERS, SETTINGS, STORE, Handler
 from surveys.periods import presets, read_day, read_period
 from surveys.questions import Texts, in_language
-from surveys.report_process import FORMATS, Job
+from surveys.report_job import FORMATS, Job
 from surveys.report_view import report_view
 from surveys.results import build_report, select_centres
 

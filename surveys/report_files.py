@@ -14,6 +14,7 @@ import msgspec
 from surveys.annexes import NO_DATA, notes
 from surveys.questions import in_language
 from surveys.report import QuestionResult, Report, VenueResult
+from surveys.workbook import write_workbook
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 """What a spreadsheet takes for the beginning of a formula (OWASP: CSV injection), full width included."""
@@ -58,8 +59,6 @@ def write_json(report: Report, path: Path) -> None:
 
 def write_xlsx(report: Report, path: Path) -> None:
     """Write *report* to *path* as a workbook."""
-    from surveys.workbook import write_workbook
-
     write_workbook(report, path)
 
 

@@ -16,21 +16,8 @@ import msgspec
 from crm.errors import SetupError, UserError
 from crm.store import open_store
 from surveys.report_files import WRITERS
+from surveys.report_job import Job
 from surveys.results import build_report
-
-FORMATS = tuple(WRITERS)
-"""What a report can be written as."""
-
-
-class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the portal's process asks for; on standard input, so that no password shows in a list of processes."""
-
-    dsn: str
-    venues: tuple[str, ...]
-    first: date
-    last: date
-    format: str
-    path: str
 
 
 async def write_report(

@@ -33,7 +33,12 @@ def postgres_server() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     binary = POSTGRES_BIN[-1]
-    as_postgres = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    as_postgres: list[str | Path] = [
+        "setpriv",
+        f"--reuid={user.pw_uid}",
+        f"--regid={user.pw_gid}",
+        "--clear-groups",
+    ]
     data = home / "data"
     subprocess.run(
         [
@@ -41,8 +46,7 @@ def postgres_server() -> Iterator[str]:
             binary / "initdb",
             "-D",
             data,
-            "-A",
-            "trust",
+            "--auth=trust",
             "-U",
             "postgres",
             "-E",
@@ -53,7 +57,7 @@ def postgres_server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     )
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-    control = [*as_postgres, binary / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
+    control: list[str | Path] = [*as_postgres, binary / "pg_ctl", "-D", data, "-w", "-l", home / "log"]
     subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
     try:
         yield f"postgresql://postgres@127.0.0.1:{port}/postgres"

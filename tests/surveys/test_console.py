@@ -15,7 +15,7 @@ from openpyxl.reader.excel import load_workbook
 from crm.settings import Settings, StoreSection
 from crm.store import Store
 from crm.web import SETTINGS
-from surveys import report_process
+from surveys import report_job
 from surveys.console import ROUTES
 from surveys.questionnaire_files import load_questionnaire
 from surveys.store import Answer, Step, count_steps, publish, save_answers
@@ -177,5 +177,5 @@ async def test_a_writer_that_fails_or_hangs_is_told(client: Client, store: Store
     monkeypatch.setattr("surveys.console.TIME_LIMIT", 0)
     assert "takes too long" in await page(client, path, 504)
     monkeypatch.setattr("surveys.console.TIME_LIMIT", 60)
-    monkeypatch.setattr("surveys.console.Job", lambda *job: report_process.Job("/nowhere/crm.db", *job[1:]))
+    monkeypatch.setattr("surveys.console.Job", lambda *job: report_job.Job("/nowhere/crm.db", *job[1:]))
     assert "could not be written" in await page(client, path, 503)

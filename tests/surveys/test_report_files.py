@@ -17,7 +17,8 @@ from openpyxl.reader.excel import load_workbook
 from crm.errors import SetupError, UserError
 from crm.store import Store
 from surveys.report_files import HEADINGS, guard_cell, write_csv, write_json, write_xlsx
-from surveys.report_process import FORMATS, write_report
+from surveys.report_job import FORMATS
+from surveys.report_process import write_report
 from surveys.synthetic import fill
 from tests.surveys.test_results import D, open_centre, report_of, tell
 
