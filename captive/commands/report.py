@@ -2,10 +2,9 @@
 
 import argparse
 
-from surveys.report_process import write_report
-
 from captive.commands.places import need_current, settings_of
 from crm.errors import SetupError
+from surveys.report_process import write_report
 
 
 async def run(args: argparse.Namespace) -> int:
