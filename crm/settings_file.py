@@ -4,7 +4,6 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -172,11 +171,3 @@ def _check_venue(venue: Venue) -> list[tuple[str, str]]:
                 ("venue.names", f"the name in {language!r} is missing (venue.languages offers it)")
             )
     return problems
-
-
-def redacted(settings: Settings) -> dict[str, Any]:
-    """The settings as plain values, without what must not be printed."""
-    shown: dict[str, Any] = msgspec.to_builtins(settings)
-    for key in ("crm", "access"):
-        shown["store"][key] = re.sub(r"://[^@/]*@", "://***@", shown["store"][key])
-    return shown

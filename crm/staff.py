@@ -22,7 +22,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crm import tables
 from crm.errors import UserError
-from crm.store import Store
 from crm.web import HandlerT, new_key
 
 Role = Literal["manager", "official"]
@@ -229,19 +228,6 @@ async def set_password(conn: AsyncConnection, staff_id: int, password_hash: str)
         update(tables.staff).where(tables.staff.c.id == staff_id).values(password_hash=password_hash)
     )
     return bool(changed.rowcount)
-
-
-async def set_account(store: Store, name: str, password: str, role: Role, venue: str | None) -> Staff:
-    """Make the account *name* anew with this password, role and venue; one of that name is replaced.
-
-    Raises `UserError` for a name or password that cannot be one, or a venue that is not there.
-    """
-    name = check_name(name)
-    password_hash = await Passwords().hash(check_password(password, name))
-    async with store.begin() as conn:
-        if before := await select_staff_by_name(conn, name):
-            await delete_staff(conn, before[0].id)
-        return await insert_staff(conn, name, password_hash, role, venue)
 
 
 async def delete_staff(conn: AsyncConnection, staff_id: int) -> bool:

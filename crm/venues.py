@@ -1,6 +1,6 @@
 """The SQL of venues."""
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from crm.settings import Venue
@@ -17,8 +17,3 @@ async def save_venue(conn: AsyncConnection, settings: Venue) -> None:
     done = await conn.execute(update(venue).where(venue.c.code == settings.code).values(**values))
     if not done.rowcount:
         await conn.execute(insert(venue).values(code=settings.code, **values))
-
-
-async def select_venue_codes(conn: AsyncConnection) -> list[str]:
-    """The codes of all venues in the store, in order."""
-    return list((await conn.execute(select(venue.c.code).order_by(venue.c.code))).scalars())

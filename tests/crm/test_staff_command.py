@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from crm import staff_command
-from crm.errors import SetupError, UserError
+from crm.errors import SetupError
 from crm.settings import Settings
-from crm.staff import Passwords, list_staff, select_staff_by_name, set_account
+from crm.staff import Passwords, insert_staff, list_staff, select_staff_by_name
 from crm.store import Store
 from tests.console_app import PASSWORD, fill
 
@@ -45,7 +45,8 @@ async def test_an_account_is_made_listed_and_removed(
 
 
 async def test_a_new_password_replaces_the_old_one(store: Store, password_file: str) -> None:
-    await set_account(store, "mai", "the old password", "manager", None)
+    async with store.begin() as conn:
+        await insert_staff(conn, "mai", await Passwords().hash("the old password"), "manager", None)
     assert await run(store, "password", "mai", "--password-file", password_file) == 0
     async with store.read() as conn:
         found = await select_staff_by_name(conn, "mai")
@@ -110,13 +111,3 @@ async def test_no_option_takes_a_password(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(["add", "mai", "--role", "manager", "--password=secret"])
     assert stop.value.code == 2
-
-
-async def test_an_account_is_made_anew_whatever_was_there(store: Store) -> None:
-    await set_account(store, "demo", "the first password", "official", None)
-    await set_account(store, "Demo", "the second password", "manager", None)
-    async with store.read() as conn:
-        (only,) = await list_staff(conn)
-    assert (only.name, only.role) == ("demo", "manager")
-    with pytest.raises(UserError):
-        await set_account(store, "demo", "short", "manager", None)
