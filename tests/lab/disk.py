@@ -52,18 +52,24 @@ def order_tells(data: bytes, arrived: Sequence[UUID], *, within: int = PAGE) -> 
     """How much the places of responses in *data* tell about the order in which they *arrived*.
 
     Within each stretch of *within* octets (a page of SQLite; a whole file when 0), places and arrivals are
-    compared by Kendall's tau. The result is the two-sided probability that chance alone would
-    show at least that much: near 0 when the order can be read off, anything up to 1 when not.
+    compared by Kendall's tau: for all, and for those who came last, whose places nothing has moved yet.
+    The result is the two-sided probability that chance alone would show as much: near 0
+    when the order can be read off, anything up to 1 when not.
     """
-    stretches: dict[int, list[tuple[int, int]]] = {}
+    lasts = sorted({min(last, len(arrived)) for last in (15, 30, len(arrived))})
+    return min(_by_chance(data, arrived[-last:], within) for last in lasts)
+
+
+def _by_chance(data: bytes, arrived: Sequence[UUID], within: int) -> float:
+    stretches: dict[int, dict[int, int]] = {}  # stretch -> {number of arrival: its last place there}
     for number, response in enumerate(arrived):
         for at in offsets(data, response):
-            stretches.setdefault(at // within if within else 0, []).append((at, number))
+            stretches.setdefault(at // within if within else 0, {})[number] = at
     agreement, variance = 0, 0.0
     for found in stretches.values():
-        last = list(dict(sorted((number, at) for at, number in found)).items())  # one place per response
-        n = len(last)
-        agreement += sum((1 if last[i][1] > last[j][1] else -1) for i in range(n) for j in range(i))
+        places = [at for _, at in sorted(found.items())]
+        n = len(places)
+        agreement += sum(1 if places[i] > places[j] else -1 for i in range(n) for j in range(i))
         variance += n * (n - 1) * (2 * n + 5) / 18
     if not variance:
         return 1.0

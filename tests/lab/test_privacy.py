@@ -25,7 +25,7 @@ from tests.lab.venue import Venue
 
 pytestmark = pytest.mark.lab
 
-SIZE = 60
+SIZE = 80
 BY_CHANCE = 1e-4
 """Below this probability an order is said to be readable. Chance alone fails one run in some thousands."""
 
@@ -48,7 +48,7 @@ def response_of(page: Page) -> UUID:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Sixty guests came one after the other and answered; then things went wrong; then the disk was copied."""
+    """Eighty guests came one after the other and answered; then things went wrong; then the disk was copied."""
     with contextlib.ExitStack() as stack:
         venue = stack.enter_context(Venue(prefix4=23))
         crowd = Crowd(venue.run, venue.gateway.namespace, BRIDGE, SIZE, venue.authority.certificate)
