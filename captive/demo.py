@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from campaigns.samples import insert_samples
 from captive.app import running, utc_now
-from captive.signals import until_stopped
+from captive.signals import catch_stop
 from crm.errors import SetupError
 from crm.log import start_log
 from crm.migrate import migrate
@@ -38,6 +38,7 @@ def demo_settings(port: int, data: Path) -> Settings:
 
 async def run_demo(port: int, data: Path) -> int:
     """Make what is missing in *data*, serve on *port* and *port* + 1, run until stopped."""
+    stop = catch_stop()
     start_log("warning")
     settings = demo_settings(port, data)
     try:
@@ -58,7 +59,7 @@ async def run_demo(port: int, data: Path) -> int:
             "  All names and answers are made up (marked as synthetic in every report). Ctrl-C stops.\n",
             flush=True,
         )
-        await until_stopped()
+        await stop.wait()
     return 0
 
 

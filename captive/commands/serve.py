@@ -6,18 +6,19 @@ import structlog
 
 from captive.app import running
 from captive.commands.places import need_current, stores_of
-from captive.signals import until_stopped
+from captive.signals import catch_stop
 from crm.log import start_log
 from crm.settings_file import load_settings
 
 
 async def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
+    stop = catch_stop()
     settings = load_settings(args.config)
     start_log(settings.log.level)
     for dsn, package in stores_of(settings):
         await need_current(dsn, package)
     async with running(settings):
         structlog.get_logger().info("serving", portal=settings.portal.port, console=settings.console.port)
-        await until_stopped()
+        await stop.wait()
     return 0
