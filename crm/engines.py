@@ -39,9 +39,12 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     """An engine for *dsn* with the pragmas that durability and privacy ask for."""
     url = store_url(dsn)
     if url.get_backend_name() == "postgresql":
-        return create_async_engine(
-            url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, hide_parameters=True
-        )
+        try:
+            return create_async_engine(
+                url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, hide_parameters=True
+            )
+        except ModuleNotFoundError:
+            raise SetupError("PostgreSQL's driver is missing; pip install 'wificrm[postgres]'") from None
     engine = create_async_engine(
         url,
         pool_size=pool_size,
