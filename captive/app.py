@@ -116,7 +116,8 @@ def make_portal(
     }
     app[FIRST_PAGES] = FirstPages(app, settings, first_frame, demo=demo)
     # Looked through in this order for each request: first what is asked for most.
-    app.add_routes([*surveys.pages.ROUTES, *captive.pages.ROUTES, *campaigns.pages.ROUTES])
+    own, asked, told = captive.pages, surveys.pages, campaigns.pages
+    app.add_routes([*own.ENTRANCE, *asked.ROUTES, *own.ROUTES, *told.ROUTES])
     return app
 
 

@@ -165,8 +165,8 @@ async def another_phone(request: web.Request) -> web.Response:
 
 
 _LANGUAGE = "/{language:[a-z]{2,3}}"
+ENTRANCE = [web.get("/", home)]
 ROUTES = [
-    web.get("/", home),
     web.get(API_PATH, api),
     web.get(_LANGUAGE, home),
     web.post(_LANGUAGE + "/skip", skip),

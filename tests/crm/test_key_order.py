@@ -16,7 +16,7 @@ from crm.tables import answer_fact, questionnaire_version, response, venue
 from tests.lab.disk import order_tells
 
 TODAY = datetime.now(UTC).date()
-BY_CHANCE = 1e-4
+BY_CHANCE = 1e-6
 
 
 def prepare(conn: Connection, _items: Sequence[None]) -> Sequence[None]:
