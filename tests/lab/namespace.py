@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import shutil
 import signal
@@ -19,7 +20,6 @@ NAMED = Path("/run/netns")
 RESOLVERS = Path("/etc/netns")
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_outside = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def missing() -> str:
@@ -123,11 +123,12 @@ class Namespace:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Put the calling thread inside; a socket made there stays there for its whole life."""
+        _outside()
         _switch(self._handle)
         try:
             yield
         finally:
-            _switch(_outside)
+            _switch(_outside())
 
     def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A socket inside, usable from anywhere."""
@@ -172,6 +173,12 @@ class Namespace:
         os.close(self._handle)
         ip(f"netns delete {self.name}")
         shutil.rmtree(RESOLVERS / self.name, ignore_errors=True)
+
+
+@functools.cache
+def _outside() -> int:
+    """The namespace that the tests themselves are in; asked for before any other is entered."""
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _switch(handle: int) -> None:
