@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.captive.portal_app import free_port
+
 
 @contextlib.contextmanager
 def started(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
@@ -32,17 +34,6 @@ def scratch() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, with the one after it free as well."""
-    while True:
-        with socket.socket() as one, socket.socket() as next_one:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
-            with contextlib.suppress(OSError, OverflowError):
-                next_one.bind(("127.0.0.1", port + 1))
-                return port
 
 
 def wait_for(port: int, seconds: float = 20) -> None:

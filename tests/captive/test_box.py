@@ -1,6 +1,7 @@
 import os
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,8 +142,11 @@ def test_dnsmasq_is_started_anew_when_its_configuration_changed_or_it_died(venue
 def test_a_file_of_pids_that_names_a_stranger_harms_nobody(venue: SmallVenue):
     command(venue, "up")
     os.kill(dnsmasq_pid(venue), 9)
-    (Path(venue.settings.state) / "dnsmasq.pid").write_text(f"{os.getpid()}\n")
-    command(venue, "down")  # and this process is still here
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (Path(venue.settings.state) / "dnsmasq.pid").write_text(f"{stranger.pid}\n")
+        command(venue, "down")
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_who_has_an_address_is_for_roots_eyes(venue: SmallVenue):

@@ -170,6 +170,8 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
     assert mask(once) == once
 
 
-def test_hostile_length_ends_soon() -> None:
-    for text in ("a" * 1000, "0" * 1000, "0 " * 500, "a." * 500 + "@", "(" * 1000, "+" * 1000):
-        mask(text)
+@pytest.mark.parametrize(
+    "text", ["a" * 1000, "0" * 1000, "0 " * 500, "a." * 500 + "@", "(" * 1000, "+" * 1000]
+)
+def test_hostile_length_comes_to_an_end_and_does_not_grow(text: str) -> None:
+    assert len(mask(text)) <= len(text)
