@@ -4,9 +4,7 @@ Exit codes: 0 done, 1 there is no such announcement or venue, 2 what was asked f
 """
 
 import argparse
-import sys
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,6 +20,7 @@ from campaigns.store import (
     update_announcement,
     withdraw_announcement,
 )
+from crm.command_line import add_place, fail, say
 from crm.settings import Settings
 from crm.store import Store
 from crm.times import local_moment
@@ -50,21 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb = verbs.add_parser(
             name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False
         )
-        _add_place(verb)
+        add_place(verb, again=True)
         if name in ("edit", "withdraw", "restore"):
             verb.add_argument("id", type=int, help="its number, as list shows it")
         verb.add_argument("--venue", metavar="V", help="code of the centre (default: the settings')")
         if name in ("add", "edit"):
             _add_content(verb)
-
-
-def _add_place(verb: argparse.ArgumentParser) -> None:
-    """Where the store is may also be said after the verb; `captive.cli` reads it before."""
-    place = verb.add_mutually_exclusive_group()
-    place.add_argument(
-        "--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder of the stores"
-    )
-    place.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="settings file")
 
 
 def _add_content(verb: argparse.ArgumentParser) -> None:
@@ -90,7 +80,7 @@ async def run(args: argparse.Namespace, store: Store, settings: Settings) -> int
         centres = await select_centres(conn, venue)
         if not centres:
             known = ", ".join(centre.code for centre in await select_centres(conn, None)) or "none yet"
-            return _fail(1, f"there is no centre {venue} in the store; it knows: {known}")
+            return fail(1, f"there is no centre {venue} in the store; it knows: {known}")
     if args.verb == "list":
         return await _list(store, venue, today)
     if args.verb in ("add", "edit"):
@@ -99,7 +89,7 @@ async def run(args: argparse.Namespace, store: Store, settings: Settings) -> int
         act = withdraw_announcement if args.verb == "withdraw" else restore_announcement
         if not await act(conn, args.id, venue):
             return _no_such(args.id, venue)
-    return _say(f"announcement {args.id} is {'withdrawn' if args.verb == 'withdraw' else 'back'}")
+    return say(f"announcement {args.id} is {'withdrawn' if args.verb == 'withdraw' else 'back'}")
 
 
 async def _list(store: Store, venue: str, today: date) -> int:
@@ -110,12 +100,12 @@ async def _list(store: Store, venue: str, today: date) -> int:
         seen = counts.get(each.id, Counts())
         until = each.ends.isoformat() if each.ends else "withdrawn"
         mark = "urgent, " if each.urgent else ""
-        _say(f"{each.id:>4}  {text_in(each.texts, 'vi')[1]}")
-        _say(
+        say(f"{each.id:>4}  {text_in(each.texts, 'vi')[1]}")
+        say(
             f"      {mark}{state_on(each, today)}, {each.starts} until {until}, {'/'.join(sorted(each.texts))},"
         )
-        _say(f"      shown {seen.shown}, opened {seen.opened}")
-    return 0 if found else _say(f"{venue} has no announcements yet; wificrm announcement add --help says how")
+        say(f"      shown {seen.shown}, opened {seen.opened}")
+    return 0 if found else say(f"{venue} has no announcements yet; wificrm announcement add --help says how")
 
 
 async def _write(
@@ -132,19 +122,17 @@ async def _write(
     draft, problems = check_draft(form | _given(args), languages)
     extra = sorted({key.split("-")[1] for key in _given(args) if "-" in key} - set(languages))
     if extra:
-        return _fail(
-            2, f"{venue} does not offer {', '.join(extra)}; its languages are {', '.join(languages)}"
-        )
+        return fail(2, f"{venue} does not offer {', '.join(extra)}; its languages are {', '.join(languages)}")
     for problem in problems:
         option = {"starts": "from", "ends": "to"}.get(problem.field, problem.field)
-        _fail(2, f"--{option}: {problem.message.format(**problem.values)}")
+        fail(2, f"--{option}: {problem.message.format(**problem.values)}")
     if problems:
         return 2
     async with store.begin() as conn:
         if args.verb == "edit":
             await update_announcement(conn, args.id, venue, draft)
-            return _say(f"announcement {args.id} is changed")
-        return _say(f"announcement {await insert_announcement(conn, venue, draft)} is added")
+            return say(f"announcement {args.id} is changed")
+        return say(f"announcement {await insert_announcement(conn, venue, draft)} is added")
 
 
 def _as_form(announcement: Announcement) -> dict[str, str]:
@@ -167,14 +155,4 @@ def _given(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _no_such(number: int, venue: str) -> int:
-    return _fail(1, f"{venue} has no announcement {number}; wificrm announcement list shows them")
-
-
-def _say(sentence: str) -> int:
-    sys.stdout.write(sentence + "\n")
-    return 0
-
-
-def _fail(code: int, sentence: str) -> int:
-    sys.stderr.write(f"wificrm: {sentence}\n")
-    return code
+    return fail(1, f"{venue} has no announcement {number}; wificrm announcement list shows them")

@@ -12,6 +12,7 @@ import uvloop
 
 import campaigns.command
 import crm.staff_command
+from crm.command_line import add_place, fail
 from crm.errors import SetupError, UserError
 from crm.settings import DEFAULT_PATH
 from surveys.report_job import FORMATS
@@ -24,8 +25,7 @@ def main(argv: list[str] | None = None) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(import_module(f"captive.commands.{args.command}").run(args))
     except (SetupError, UserError) as error:
-        print(f"wificrm: {error}", file=sys.stderr)
-        code = 1
+        code = fail(1, str(error))
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         ("staff", crm.staff_command, "list, add and remove the accounts of staff, set passwords"),
     ):
         command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
-        _add_place(command)
+        add_place(command)
         module.add_arguments(command)
     return parser
 
@@ -106,7 +106,7 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
         help="write a report to a file",
         description="Counts, top-two-box, converted mean and response funnel; cells under 5 answers are withheld.",
     )
-    _add_place(command)
+    add_place(command)
     command.add_argument(
         "--venue", action="append", required=True, metavar="V", help="code; repeat for several"
     )
@@ -122,12 +122,6 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="settings file")
-
-
-def _add_place(command: argparse.ArgumentParser) -> None:
-    place = command.add_mutually_exclusive_group()
-    place.add_argument("--data", type=Path, metavar="DIR", help="folder of SQLite stores, such as the demo's")
-    place.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="settings file")
 
 
 def _day(text: str) -> date:

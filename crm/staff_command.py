@@ -9,6 +9,7 @@ import getpass
 import sys
 from pathlib import Path
 
+from crm.command_line import fail, say
 from crm.errors import SetupError, UserError
 from crm.settings import Settings
 from crm.staff import (
@@ -45,13 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb = verbs.add_parser(
             name, help=summary, description=summary.capitalize() + ".", allow_abbrev=False
         )
-        place = verb.add_mutually_exclusive_group()
-        place.add_argument(
-            "--data", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder of the stores"
-        )
-        place.add_argument(
-            "--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="settings file"
-        )
+        add_place(verb, again=True)
         if name != "list":
             verb.add_argument("name", help="what the person signs in with")
         if name in ("add", "password"):
@@ -73,15 +68,15 @@ async def run(args: argparse.Namespace, store: Store, _settings: Settings) -> in
             return await _list(store)
         return await (_add(args, store) if args.verb == "add" else _change(args, store))
     except UserError as error:
-        return _fail(1 if error.status == 404 else 2, str(error))
+        return fail(1 if error.status == 404 else 2, str(error))
 
 
 async def _list(store: Store) -> int:
     async with store.read() as conn:
         found = await list_staff(conn)
     for each in found:
-        _say(f"{each.name:<24} {each.role:<9} {each.venue or 'every centre'}")
-    return 0 if found else _say("there are no accounts yet; wificrm staff add --help says how")
+        say(f"{each.name:<24} {each.role:<9} {each.venue or 'every centre'}")
+    return 0 if found else say("there are no accounts yet; wificrm staff add --help says how")
 
 
 async def _add(args: argparse.Namespace, store: Store) -> int:
@@ -92,7 +87,7 @@ async def _add(args: argparse.Namespace, store: Store) -> int:
     password_hash = await Passwords().hash(await _password(args, name))
     async with store.begin() as conn:
         await insert_staff(conn, name, password_hash, args.role, args.venue)
-    return _say(f"{name} can sign in now")
+    return say(f"{name} can sign in now")
 
 
 async def _change(args: argparse.Namespace, store: Store) -> int:
@@ -101,15 +96,15 @@ async def _change(args: argparse.Namespace, store: Store) -> int:
     async with store.read() as conn:
         found = await select_staff_by_name(conn, name)
     if found is None:
-        return _fail(1, f"there is no account called {name}; wificrm staff list shows them")
+        return fail(1, f"there is no account called {name}; wificrm staff list shows them")
     if args.verb == "remove":
         async with store.begin() as conn:
             await delete_staff(conn, found[0].id)
-        return _say(f"{name} is removed")
+        return say(f"{name} is removed")
     password_hash = await Passwords().hash(await _password(args, name))
     async with store.begin() as conn:
         await set_password(conn, found[0].id, password_hash)
-    return _say(f"{name} has a new password; who was signed in has to sign in again")
+    return say(f"{name} has a new password; who was signed in has to sign in again")
 
 
 async def _password(args: argparse.Namespace, name: str) -> str:
@@ -126,13 +121,3 @@ async def _password(args: argparse.Namespace, name: str) -> str:
     if await asyncio.to_thread(getpass.getpass, "Once more: ") != typed:
         raise UserError("The two passwords differ; nothing was changed.")
     return typed
-
-
-def _say(sentence: str) -> int:
-    sys.stdout.write(sentence + "\n")
-    return 0
-
-
-def _fail(code: int, sentence: str) -> int:
-    sys.stderr.write(f"wificrm: {sentence}\n")
-    return code
