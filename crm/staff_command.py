@@ -9,7 +9,7 @@ import getpass
 import sys
 from pathlib import Path
 
-from crm.command_line import fail, say
+from crm.command_line import add_place, fail, say
 from crm.errors import SetupError, UserError
 from crm.settings import Settings
 from crm.staff import (
