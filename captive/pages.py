@@ -1,5 +1,6 @@
 """The guest's way online: the first page, *Skip*, *You are online*, the rules, and the API for phones."""
 
+import contextlib
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -77,7 +78,8 @@ def _step(request: web.Request, language: str, step: str) -> Step:
 @public
 async def skip(request: web.Request) -> web.StreamResponse:
     """Online without an answer: internet never depends on answering."""
-    await request.read()  # whatever it says: the way online asks for nothing
+    with contextlib.suppress(ConnectionError, web.RequestPayloadError):
+        await request.read()  # whatever it says: the way online asks for nothing
     language = request.match_info["language"]
     guest = request.app[DOOR].guest(request)
     if not (guest.started or guest.asked_today or guest.online):
