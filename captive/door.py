@@ -132,11 +132,17 @@ class Door:
             task.add_done_callback(self._opening.discard)
 
     async def welcome_back(self, mac: str) -> None:
-        """Bring *mac* online again without asking."""
+        """Bring *mac* online again without asking.
+
+        Whatever goes wrong is logged only: the probe that may be waiting must get its redirect, for a phone
+        that gets an error opens no page at all.
+        """
         try:
             await self.grants.grant(mac)
         except GatewayError as error:
             log.warning("a returning guest is waiting for the gateway", reason=str(error))
+        except Exception as error:
+            log.exception("a returning guest could not be let in", error=type(error).__name__)
 
     def forget(self, devices: Collection[str]) -> None:
         """Forget visits (the demo's *play another phone*)."""

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from captive.door import Door
 from captive.gateway import OpenGateway
 from captive.grants import Grants
+from captive.neighbours import Loopback
 from crm.migrate import migrate
 from crm.store import Store, open_store
 
@@ -131,3 +133,12 @@ async def test_playing_another_phone_forgets_this_one(access: Store) -> None:
     assert grants.seconds_left(MAC) == 0
     assert await kernel.list() == {}
     assert await rows(access, "grant") == await rows(access, "asked") == []
+
+
+async def test_a_probe_gets_its_redirect_whatever_fails_behind_it(access: Store) -> None:
+    grants = await make(access, OpenGateway(), Clock())
+    door = Door(grants, Loopback(), b"k" * 32, "V", "net")
+    await door.start_day(DAY)
+    await access.close()
+    await door.welcome_back(MAC)  # must not raise
+    assert grants.seconds_left(MAC) == 0
