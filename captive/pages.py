@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from captive.door import DEVICE
 from captive.first_page import FirstPages
 from captive.guest_web import API_PATH, DOOR, guest_language
+from crm.errors import UserError
 from crm.times import local_moment
 from crm.web import (
     BACKGROUND,
@@ -20,6 +21,7 @@ from crm.web import (
     WORDS,
     html,
     public,
+    read_body,
     read_form,
     render,
     see_other,
@@ -78,8 +80,8 @@ def _step(request: web.Request, language: str, step: str) -> Step:
 @public
 async def skip(request: web.Request) -> web.StreamResponse:
     """Online without an answer: internet never depends on answering."""
-    with contextlib.suppress(ConnectionError, web.RequestPayloadError):
-        await request.read()  # whatever it says: the way online asks for nothing
+    with contextlib.suppress(UserError):
+        await read_body(request)  # whatever it says: the way online asks for nothing
     language = request.match_info["language"]
     guest = request.app[DOOR].guest(request)
     if not (guest.started or guest.asked_today or guest.online):

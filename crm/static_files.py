@@ -3,11 +3,13 @@
 import functools
 import hashlib
 from importlib import resources
+from pathlib import Path
 
 from aiohttp import web
 
 from crm.web import public
 
+FOLDER = Path(str(resources.files("crm").joinpath("static")))
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
@@ -34,12 +36,14 @@ async def static_file(request: web.Request) -> web.StreamResponse:
 
 @functools.cache
 def _names() -> frozenset[str]:
-    shipped = (file.name for file in resources.files("crm").joinpath("static").iterdir())
-    return frozenset(name for name in shipped if name.rpartition(".")[2] in TYPES)
+    """What is shipped; a link that leads out of the folder is not."""
+    inside = FOLDER.resolve()
+    shipped = (file for file in FOLDER.iterdir() if file.resolve().parent == inside and file.is_file())
+    return frozenset(file.name for file in shipped if file.name.rpartition(".")[2] in TYPES)
 
 
 @functools.cache
 def _read(name: str) -> tuple[bytes, str]:
     """A shipped file and a short hash of it."""
-    body = resources.files("crm").joinpath("static", name).read_bytes()
+    body = (FOLDER / name).read_bytes()
     return body, hashlib.sha256(body).hexdigest()[:12]

@@ -39,6 +39,9 @@ MAX_FORM = 16 * 1024
 MAX_FIELDS = 100
 """Fields of a form at most."""
 
+BODY_SECONDS = 15
+"""Within which a form is to be there in full: the slowest phone needs two, whoever dribbles gets no more."""
+
 
 class Guest(msgspec.Struct, frozen=True):
     """Who is in front of us, without identity: what the captive half may tell the others."""
@@ -151,18 +154,30 @@ def render(app: web.Application, template: str, language: str, **values: Any) ->
     return app[TEMPLATES].get_template(template).render(_=translate, language=language, **values)
 
 
+async def read_body(request: web.Request) -> bytes:
+    """The body of *request*. Raises `UserError`: too large (413), not in full (400), or too slow (408)."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise UserError("That is too long. Please shorten it and send it again.", 413) from None
+    except (ConnectionError, web.RequestPayloadError):  # whoever sends it is gone, or cannot count
+        raise UserError("This request cannot be understood. Please go back and try again.", 400) from None
+    except TimeoutError:
+        raise UserError("The form did not arrive in time. Please go back and try again.", 408) from None
+
+
 async def read_form(request: web.Request) -> dict[str, str]:
     """The form that *request* carries, as plain text fields; each may stand once.
 
-    Raises `UserError`: wrong content type (415), too large (413), not UTF-8, repeated fields or not there in
-    full (400).
+    Raises `UserError`: wrong content type (415), not UTF-8 or repeated fields (400), and what `read_body` says.
     """
     if request.content_type != "application/x-www-form-urlencoded":
         raise UserError("This page takes a form. Please go back and use its buttons.", 415)
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UserError("This form's letters cannot be read. Please go back and try again.", 415)
+    body = await read_body(request)
     try:
-        body = await request.read()
         fields = parse_qsl(
             body.decode(),
             keep_blank_values=True,
@@ -170,10 +185,6 @@ async def read_form(request: web.Request) -> dict[str, str]:
             errors="strict",
             max_num_fields=MAX_FIELDS,
         )
-    except web.HTTPRequestEntityTooLarge:
-        raise UserError("That is too long. Please shorten it and send it again.", 413) from None
-    except (ConnectionError, web.RequestPayloadError):  # whoever sends it is gone, or cannot count
-        raise UserError("This request cannot be understood. Please go back and try again.", 400) from None
     except ValueError:  # not UTF-8, plain or behind percent signs; too many fields
         raise UserError("This form's letters cannot be read. Please go back and try again.", 400) from None
     form: dict[str, str] = {}
