@@ -1,0 +1,17 @@
+"""``wificrm advertise``: the small process that advertises this box as the guests' IPv6 router."""
+
+import argparse
+
+import structlog
+
+from captive.advertiser import serve_advertiser
+from crm.log import start_log
+from crm.settings_file import load_settings
+
+
+async def run(args: argparse.Namespace) -> int:
+    """Advertise until SIGTERM."""
+    settings = load_settings(args.config)
+    start_log(settings.log.level)
+    await serve_advertiser(settings, lambda: structlog.get_logger().info("advertising"))
+    return 0
