@@ -47,6 +47,8 @@ MAX_MESSAGE = 1500
 ICMP6_FILTER = 1
 SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFHWADDR = 0x8913, 0x8921, 0x8927
 IFF_RUNNING = 0x40
+IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
+ADDRESSES = Path("/proc/net/if_inet6")
 
 
 class Facts(NamedTuple):
@@ -55,6 +57,8 @@ class Facts(NamedTuple):
     number: int
     mac: bytes
     mtu: int
+    source: bytes
+    """Its link-local address: from any other, phones take no advertisement."""
     running: bool
 
 
@@ -171,9 +175,10 @@ class Link:
             network, lease=lease, mac=facts.mac, mtu=facts.mtu, api=self._api or "", last=last
         )
         try:
-            self._socket.sendto(message, (address, 0, 0, facts.number))
+            source = socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, facts.source + struct.pack("=I", facts.number)
+            self._socket.sendmsg([message], [source], 0, (address, 0, 0, facts.number))
             self._failed = False
-        except OSError as error:  # no address yet, or the interface is going
+        except OSError as error:
             if not self._failed and error.errno not in (errno.ENODEV, errno.ENXIO):
                 log.warning(
                     "an advertisement was not sent", network=self._network.name, reason=error.strerror
@@ -219,7 +224,7 @@ def _open_socket(interface: str, index: int) -> socket.socket:
 
 
 def _facts(interface: str) -> Facts | None:
-    """What is known of *interface*; None: there is none."""
+    """What is known of *interface*; None: there is none, or it has no address to speak from yet."""
     request = struct.pack("16s24x", interface.encode())
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         try:
@@ -231,7 +236,17 @@ def _facts(interface: str) -> Facts | None:
         except OSError:
             return None
     running = bool(struct.unpack_from("=H", flags)[0] & IFF_RUNNING)
-    return Facts(index, address[2:8], struct.unpack_from("=i", mtu)[0], running)
+    source = _link_local(interface)
+    return Facts(index, address[2:8], struct.unpack_from("=i", mtu)[0], source, running) if source else None
+
+
+def _link_local(interface: str) -> bytes:
+    """Its link-local address; empty while there is none, or the kernel still looks whether another has it."""
+    for line in ADDRESSES.read_text("ascii").splitlines():
+        address, _, _, _, flags, name = line.split()
+        if name == interface and address.startswith("fe80"):
+            return b"" if int(flags, 16) & (IFA_F_DADFAILED | IFA_F_TENTATIVE) else bytes.fromhex(address)
+    return b""
 
 
 @contextlib.contextmanager
