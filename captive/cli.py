@@ -70,6 +70,11 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401 - argparse does not name t
 _SERVING = (
     ("serve", "run the guest portal and the staff pages", "Needs no privileges. Stops at SIGTERM."),
     ("gate", "run the small privileged process that opens the network", "Needs CAP_NET_ADMIN only."),
+    (
+        "advertise",
+        "run the small process that advertises this box as the guests' IPv6 router",
+        "Needs CAP_NET_RAW only.",
+    ),
     ("migrate", "bring both stores to this program's schema", "Safe to run again and again."),
     ("doctor", "say what works on this box and what to do about the rest", "Exit code 1: a fault."),
 )
