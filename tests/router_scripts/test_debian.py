@@ -92,7 +92,7 @@ def test_the_units_verify(tmp_path: Path):
 
 
 @needs("systemd-analyze")
-@pytest.mark.parametrize("name", ["wificrm", "wificrm-gate"])
+@pytest.mark.parametrize("name", ["wificrm", "wificrm-gate", "wificrm-advertise"])
 def test_the_units_are_hardened(name: str):
     path = SCRIPTS / "systemd" / f"{name}.service"
     done = subprocess.run(
@@ -109,12 +109,14 @@ def directives(name: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-def test_one_capability_for_the_gate_and_none_for_the_portal():
+def test_one_capability_for_gate_and_advertiser_and_none_for_the_portal():
     gate, portal = directives("wificrm-gate.service"), directives("wificrm.service")
+    advertiser = directives("wificrm-advertise.service")
     assert gate["CapabilityBoundingSet"] == gate["AmbientCapabilities"] == "CAP_NET_ADMIN"
+    assert advertiser["CapabilityBoundingSet"] == advertiser["AmbientCapabilities"] == "CAP_NET_RAW"
     assert portal["CapabilityBoundingSet"] == ""
     assert "AmbientCapabilities" not in portal
-    assert "root" not in (gate["User"], portal["User"])
+    assert len({"root", gate["User"], advertiser["User"], portal["User"]}) == 4
 
 
 @needs("systemd-sysusers")
@@ -131,7 +133,7 @@ def test_the_users_are_made(tmp_path: Path):
     users = {
         line.split(":")[0]: line.split(":")[3] for line in (tmp_path / "etc/passwd").read_text().splitlines()
     }
-    assert users["wificrm"] == users["wificrm-gate"] == groups["wificrm"]
+    assert users["wificrm"] == users["wificrm-gate"] == users["wificrm-advertise"] == groups["wificrm"]
 
 
 def test_the_folder_in_memory_is_not_for_everybody():

@@ -178,13 +178,14 @@ def test_an_unknown_mode_is_told_and_changes_nothing(tmp_path: Path):
     assert router.uci == before
 
 
-def test_the_first_boot_makes_both_users_once(tmp_path: Path):
+def test_the_first_boot_makes_the_users_once(tmp_path: Path):
     router = Router(tmp_path, enabled="1")
     for _ in range(2):
         assert router.run(SCRIPTS / "90-wificrm").returncode == 0
     users = (tmp_path / "passwd").read_text()
     assert users.count("wificrm:x:5300:5300:") == 1
     assert users.count("wificrm-gate:x:5301:5300:") == 1
+    assert users.count("wificrm-advertise:x:5302:5300:") == 1
     assert (tmp_path / "group").read_text().count("wificrm:x:5300:") == 1
     assert "network.wificrm_bridge" in router.uci
 
@@ -204,7 +205,7 @@ def service(router: Router, function: str) -> tuple[subprocess.CompletedProcess[
     return done, router.calls.read_text().splitlines()
 
 
-def test_the_service_starts_table_gate_and_portal(tmp_path: Path):
+def test_the_service_starts_table_gate_advertiser_and_portal(tmp_path: Path):
     router = Router(
         tmp_path, enabled="1", mode="gateway", program=f"{tmp_path}/bin/wificrm", settings="/s.toml"
     )
@@ -212,14 +213,18 @@ def test_the_service_starts_table_gate_and_portal(tmp_path: Path):
     assert (done.returncode, done.stderr) == (0, "")
     up = calls.index("wificrm gateway up --config /s.toml")
     gate = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gate --config /s.toml")
+    advertise = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm advertise --config /s.toml")
     portal = next(number for number, call in enumerate(calls) if "serve --config" in call)
-    assert up < gate < portal
+    mend = next(number for number, call in enumerate(calls) if "while sleep 60" in call)
+    assert up < gate < advertise < portal < mend
     assert calls[portal].endswith(f"{tmp_path}/bin/wificrm /s.toml")
-    assert "procd_set_param user wificrm-gate" in calls[gate:portal]
-    assert "procd_set_param capabilities /etc/capabilities/wificrm-gate.json" in calls[gate:portal]
-    assert "procd_set_param user wificrm" in calls[portal:]
-    assert "procd_set_param capabilities /etc/capabilities/wificrm.json" in calls[portal:]
-    assert calls.count("procd_set_param no_new_privs 1") == 2
+    assert "procd_set_param user wificrm-gate" in calls[gate:advertise]
+    assert "procd_set_param capabilities /etc/capabilities/wificrm-gate.json" in calls[gate:advertise]
+    assert "procd_set_param user wificrm-advertise" in calls[advertise:portal]
+    assert "procd_set_param capabilities /etc/capabilities/wificrm-advertise.json" in calls[advertise:portal]
+    assert "procd_set_param user wificrm" in calls[portal:mend]
+    assert "procd_set_param capabilities /etc/capabilities/wificrm.json" in calls[portal:mend]
+    assert calls.count("procd_set_param no_new_privs 1") == 3
 
 
 def test_stopping_takes_the_table_down(tmp_path: Path):
@@ -248,7 +253,10 @@ def test_it_is_looked_at_again_when_network_or_firewall_change(tmp_path: Path):
     ]
 
 
-@pytest.mark.parametrize(("name", "capabilities"), [("wificrm-gate", ["CAP_NET_ADMIN"]), ("wificrm", [])])
+@pytest.mark.parametrize(
+    ("name", "capabilities"),
+    [("wificrm-gate", ["CAP_NET_ADMIN"]), ("wificrm-advertise", ["CAP_NET_RAW"]), ("wificrm", [])],
+)
 def test_capabilities_are_as_small_as_can_be(name: str, capabilities: list[str]):
     stated = json.loads((SCRIPTS / f"{name}.json").read_text())
     assert stated == dict.fromkeys(
