@@ -35,11 +35,12 @@ from captive.guest_web import (
 )
 from captive.neighbours import Loopback, Neighbours, follow_neighbours
 from captive.pages import DEMO, FIRST_PAGES
+from captive.policy import Policy
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.errors import SetupError
 from crm.settings import Settings, secret
 from crm.store import Store, open_store
-from crm.times import local_moment
+from crm.times import is_sound, local_moment
 from crm.venues import save_venue
 from crm.web import (
     BACKGROUND,
@@ -94,7 +95,7 @@ def _share(app: web.Application, deps: Deps) -> None:
 
 
 def make_portal(
-    deps: Deps, door: Door, version: Callable[[], Version], *, demo: bool = False
+    deps: Deps, door: Door, version: Callable[[str], Version], *, demo: bool = False
 ) -> web.Application:
     """The guest portal."""
     settings = deps.settings
@@ -137,7 +138,11 @@ def make_gateway(settings: Settings) -> Gateway:
 
 async def make_neighbours(settings: Settings) -> Neighbours:
     """Who tells devices by their addresses."""
-    return Loopback() if settings.gate.gateway == "open" else await follow_neighbours(settings.network.guest)
+    return (
+        Loopback(settings.networks[0].name)
+        if settings.gate.gateway == "open"
+        else await follow_neighbours(settings.networks)
+    )
 
 
 @contextlib.asynccontextmanager
@@ -160,11 +165,11 @@ async def running(
         background = Background()
         stack.push_async_callback(background.finish)
         deps = Deps(settings, store, load_words(), clock, background)
-        version = await _publish(settings, store, clock)
+        versions = await _publish(settings, store, clock)
 
         today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
         door = await _open_door(stack, settings, access, clock, today)
-        portal = make_portal(deps, door, lambda: version, demo=demo)
+        portal = make_portal(deps, door, versions.__getitem__, demo=demo)
         await portal[FIRST_PAGES].refresh(today)
         certificate = Certificate(settings) if settings.tls else None
         await _listen(stack, settings, portal, make_console(deps), certificate, host)
@@ -187,22 +192,31 @@ async def _open_door(
     stack.push_async_callback(gateway.close)
     neighbours = await make_neighbours(settings)
     stack.push_async_callback(neighbours.close)
-    grants = Grants(access, gateway, clock, settings.grant.minutes)
+    zone = ZoneInfo(settings.venue.timezone)
+    policies = {network.name: Policy(network) for network in settings.networks}
+    grants = Grants(access, gateway, clock, policies, local=lambda: _local_time(clock(), zone))
     await grants.load(today)
     key = secret(settings, "forms")
-    door = Door(grants, neighbours, key, settings.venue.code, settings.network.guest)
+    door = Door(grants, neighbours, key, settings.venue.code)
     await door.start_day(today)
     neighbours.on_join = door.on_join
     return door
 
 
-async def _publish(settings: Settings, store: Store, clock: Clock) -> Version:
-    """The venue and its questionnaire, as the settings have them, in the store."""
+def _local_time(now: datetime, zone: ZoneInfo) -> datetime | None:
+    return now.astimezone(zone) if is_sound(now) else None
+
+
+async def _publish(settings: Settings, store: Store, clock: Clock) -> dict[str, Version]:
+    """The venue and its questionnaires, as the settings have them, in the store; by network."""
     day = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
-    questionnaire = load_questionnaire(settings.venue.questionnaire)
+    versions = {}
     async with store.begin() as conn:
         await save_venue(conn, settings.venue)
-        return await publish(conn, settings.venue.code, questionnaire, day)
+        for network in settings.networks:
+            questionnaire = load_questionnaire(network.questionnaire or settings.venue.questionnaire)
+            versions[network.name] = await publish(conn, settings.venue.code, questionnaire, day)
+    return versions
 
 
 async def _listen(

@@ -55,7 +55,7 @@ def find_problems(settings: Settings) -> list[str]:
         *_check_interfaces(settings),
         *_check_texts(settings),
         *_check_ports(settings),
-        *_check_other_tables(settings),
+        *_check_other_tables(),
         *_check_certificate(settings),
     ]
 
@@ -67,31 +67,33 @@ def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
 
 
 def _check_interfaces(settings: Settings) -> list[str]:
-    network = settings.network
-    if network.guest == network.uplink:
-        return [f"network.guest and network.uplink are both {network.guest}: guests need their own interface"]
-    return [*_check_uplink(network), *_check_guest(network)]
-
-
-def _check_uplink(network: Network) -> list[str]:
-    addresses = _addresses(network.uplink)
-    if addresses is None:
-        return [
-            f"there is no interface {network.uplink}: network.uplink must name the one towards the Internet"
-        ]
     return [
-        f"{network.uplink} has {address}, an address of the guest network: choose another network for guests"
+        *_check_uplink(settings),
+        *(problem for network in settings.networks for problem in _check_guest(network)),
+    ]
+
+
+def _check_uplink(settings: Settings) -> list[str]:
+    uplink = settings.uplink.interface
+    addresses = _addresses(uplink)
+    if addresses is None:
+        return [f"there is no interface {uplink}: uplink.interface must name the one towards the Internet"]
+    return [
+        f"{uplink} has {address}, an address of the network {network.name!r}: choose another for guests"
         for address in addresses
+        for network in settings.networks
         if address in network.net4.network or (network.net6 and address in network.net6.network)
     ]
 
 
 def _check_guest(network: Network) -> list[str]:
-    addresses = _addresses(network.guest)
+    addresses = _addresses(network.interface)
     if addresses is None:
-        return [f"there is no interface {network.guest}: make the bridge for guests, or set network.guest"]
+        return [
+            f"there is no interface {network.interface}: make the bridge for guests, or set network.interface"
+        ]
     return [
-        f"{network.guest} has no address {each}: ip address add {each} dev {network.guest}"
+        f"{network.interface} has no address {each}: ip address add {each} dev {network.interface}"
         for each in (network.net4, network.net6)
         if each and each.ip not in addresses
     ]
@@ -123,9 +125,10 @@ def _check_texts(settings: Settings) -> list[str]:
 def _check_ports(settings: Settings) -> list[str]:
     if resolver_pid(settings):
         return []
-    leave = f"tell it to leave {settings.network.guest} alone; to see which it is: ss -lunp"
+    names = ", ".join(network.interface for network in settings.networks)
+    leave = f"tell it to leave {names} alone; to see which it is: ss -lunp"
     problems = []
-    if _is_taken(str(settings.network.net4.ip), 53, socket.SO_REUSEADDR):
+    if any(_is_taken(str(each.net4.ip), 53, socket.SO_REUSEADDR) for each in settings.networks):
         problems.append(f"another resolver holds port 53: {leave}")
     if _is_taken("", 67, socket.SO_REUSEPORT):
         problems.append(f"another DHCP server holds port 67: {leave}")
@@ -143,7 +146,7 @@ def _is_taken(address: str, port: int, option: int) -> bool:
     return False
 
 
-def _check_other_tables(settings: Settings) -> list[str]:
+def _check_other_tables() -> list[str]:
     """What another table drops stays dropped: an accept in ours ends only the walk through ours."""
     listing = _run("nft", "--json", "list", "chains")
     if listing.returncode:
@@ -153,7 +156,7 @@ def _check_other_tables(settings: Settings) -> list[str]:
     ]
     return [
         f"chain {chain.name} of table {chain.family} {chain.table} drops by default: "
-        f"let {settings.network.guest} through there too ({chain.hook}), as router_scripts/README.md shows"
+        f"let the guests' interfaces through there too ({chain.hook}), as router_scripts/README.md shows"
         for chain in chains
         if chain.policy == "drop" and chain.hook in ("input", "forward") and chain.table != TABLE
     ]

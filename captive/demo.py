@@ -27,7 +27,7 @@ def demo_settings(port: int, data: Path) -> Settings:
     """Settings for the demo: everybody who asks is online, everything listens on loopback."""
     return Settings(
         venue=Venue(),
-        network=Network(guest="loopback"),
+        networks=(Network(interface="loopback"),),
         portal=Portal(port=port),
         console=Console(address=HOST, port=port + 1),
         gate=Gate(gateway="open"),

@@ -6,10 +6,11 @@ for the world; the portal is met by the redirect of port 80. Options are written
 2.90 does not know the name.
 """
 
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from captive.ruleset import TABLE
-from crm.settings import Settings
+from crm.settings import Network, Settings
 
 API_PATH = "/captive-portal/api"
 LEASES = "dnsmasq.leases"
@@ -32,8 +33,8 @@ def render_dnsmasq(settings: Settings) -> str:
 def _process(settings: Settings) -> list[str]:
     state = Path(settings.state)
     return [
-        "# Only the guest interface, beside whatever else answers names on this box.",
-        f"interface={settings.network.guest}",
+        "# Only the guests' interfaces, beside whatever else answers names on this box.",
+        *(f"interface={network.interface}" for network in settings.networks),
         "except-interface=lo",
         "bind-dynamic",
         f"pid-file={state / PIDFILE}",
@@ -50,7 +51,7 @@ def _process(settings: Settings) -> list[str]:
 
 
 def _upstream(settings: Settings) -> list[str]:
-    servers = settings.network.upstream_dns
+    servers = settings.uplink.dns
     return [
         *(
             ["no-resolv", *(f"server={server}" for server in servers)]
@@ -68,7 +69,7 @@ def _upstream(settings: Settings) -> list[str]:
 
 
 def _names(settings: Settings) -> list[str]:
-    network, name = settings.network, settings.portal.name
+    name = settings.portal.name
     lines = [
         "# Firefox: leave DNS to the network. Nobody: there is no encrypted resolver to move to.",
         "address=/use-application-dns.net/",
@@ -78,41 +79,50 @@ def _names(settings: Settings) -> list[str]:
         lines += [
             "# The portal's own name, for guests only, not to be kept (local answers carry TTL 0).",
             f"local=/{name}/",
-            f"address=/{name}/{network.net4.ip}",
-            *([f"address=/{name}/{network.net6.ip}"] if network.net6 else []),
+            "localise-queries",
+            *(f"interface-name={name},{network.interface}" for network in settings.networks),
         ]
     return lines
 
 
 def _addresses(settings: Settings) -> list[str]:
-    four, six, lease = settings.network.net4, settings.network.net6, settings.network.lease
-    first, last = four.network.network_address + 1, four.network.broadcast_address - 1
-    # An address at either end is the gateway's own; dnsmasq itself keeps one in between out of the pool.
-    first, last = first + (first == four.ip), last - (last == four.ip)
     lines = [
         "dhcp-authoritative",
         "# The probe by ping would hold every first offer back for seconds; phones probe by themselves.",
         "no-ping",
-        f"dhcp-range={first},{last},{four.network.netmask},{lease}",
-        f"dhcp-lease-max={min(int(last) - int(first) + 1, 65536)}",
     ]
-    if six:
-        lines += [
-            "enable-ra",
-            f"dhcp-range={six.network.network_address},ra-stateless,{six.network.prefixlen},{lease}",
-        ]
+    pool = 0
+    for network in settings.networks:
+        first, last = _pool(network)
+        pool += int(last) - int(first) + 1
+        lines.append(f"dhcp-range={first},{last},{network.net4.netmask},{network.lease}")
+    lines.append(f"dhcp-lease-max={min(pool, 65536)}")
+    sixes = [(network.net6, network.lease) for network in settings.networks if network.net6]
+    if sixes:
+        lines.append("enable-ra")
+    for six, lease in sixes:
+        lines.append(f"dhcp-range={six.network.network_address},ra-stateless,{six.network.prefixlen},{lease}")
     if settings.tls:
         url = f"https://{settings.portal.name}{API_PATH}"
         lines += [
             "# RFC 8910: where the state of captivity is told. Forced: who does not ask for it gets it too.",
             f"dhcp-option-force=114,{url}",
-            *([f"dhcp-option=option6:103,{url}"] if six else []),
+            *([f"dhcp-option=option6:103,{url}"] if sixes else []),
         ]
     return lines
 
 
+def _pool(network: Network) -> tuple[IPv4Address, IPv4Address]:
+    """The first and last address for guests; one in between that is the gateway's dnsmasq leaves out itself."""
+    four = network.net4
+    first, last = four.network.network_address + 1, four.network.broadcast_address - 1
+    return first + (first == four.ip), last - (last == four.ip)
+
+
 def _garden(settings: Settings) -> list[str]:
-    names = settings.network.walled_garden
+    names = sorted(
+        {host.removeprefix("*.") for network in settings.networks for host in network.walled_garden}
+    )
     if not names:
         return []
     sets = f"4#inet#{TABLE}#garden4,6#inet#{TABLE}#garden6"

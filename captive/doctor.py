@@ -16,9 +16,7 @@ from captive.gateway import GateClient, GatewayError
 from crm.errors import SetupError
 from crm.schema import is_current
 from crm.settings import Settings
-
-SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
-"""A clock that shows an earlier time has not been set since the box woke up."""
+from crm.times import SOUND_CLOCK
 
 LOW_DISK = 200 * 2**20
 """Bytes; below it SQLite may fail to commit within weeks of answers."""
@@ -111,7 +109,7 @@ async def _gate(settings: Settings) -> Finding:
 
 async def _portal(settings: Settings) -> Finding:
     """Ask the portal what a phone asks first."""
-    host = "127.0.0.1" if settings.gate.gateway == "open" else str(settings.network.net4.ip)
+    host = "127.0.0.1" if settings.gate.gateway == "open" else str(settings.networks[0].net4.ip)
     request = (
         b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\nConnection: close\r\n\r\n"
     )

@@ -10,9 +10,10 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from captive.gateway import GatewayError
+from captive.gateway import GatewayError, key_parts
 from captive.grants import Grants
 from captive.neighbours import Neighbours
+from captive.policy import Refusal
 from crm import tokens
 from crm.errors import UserError
 from crm.web import Guest, see_other
@@ -23,7 +24,7 @@ MAX_VISITS = 20_000
 """Devices remembered at most; past that the one seen longest ago is forgotten."""
 
 DEVICE = web.RequestKey("DEVICE", str)
-"""The MAC (or, in the demo, the address) that a request comes from."""
+"""The key of the device that a request comes from (see `captive.gateway.device_key`)."""
 
 
 @dataclass(slots=True)
@@ -40,12 +41,11 @@ class Visit:
 class Door:
     """Tells the pages whom they serve, without identity, and opens the network (a `crm.web.Doorkeeper`)."""
 
-    def __init__(self, grants: Grants, neighbours: Neighbours, key: bytes, venue: str, network: str) -> None:
+    def __init__(self, grants: Grants, neighbours: Neighbours, key: bytes, venue: str) -> None:
         self.grants = grants
         self._neighbours = neighbours
         self._key = key
         self._venue = venue
-        self._network = network
         self._visits: dict[str, Visit] = {}
         self._today = date.min
         self._opening: set[asyncio.Task[None]] = set()
@@ -59,8 +59,8 @@ class Door:
 
     async def recognise(self, request: web.Request) -> str | None:
         """The device behind *request*; None when it is not on the guest network."""
-        peer = request.transport.get_extra_info("peername") if request.transport else None
-        return await self._neighbours.device(peer[0]) if peer else None
+        address = _peer(request)
+        return await self._neighbours.device(address) if address else None
 
     def visit(self, device: str) -> Visit:
         """What *device* did today."""
@@ -78,11 +78,11 @@ class Door:
         visit = self.visit(device)
         return Guest(
             venue=self._venue,
-            network=self._network,
+            network=key_parts(device)[0],
             response=self._token(visit),
             asked_today=self.grants.was_asked(device),
             started=visit.started,
-            online=self.grants.seconds_left(device) > 0,
+            online=self.grants.is_online(device),
         )
 
     def admit(self, request: web.Request, token: str) -> UUID:
@@ -114,9 +114,11 @@ class Door:
         navigation, on which phones look again.
         """
         device = request[DEVICE]
-        if not self.grants.seconds_left(device):
+        if not self.grants.is_online(device):
             try:
-                await self.grants.grant(device)
+                await self.grants.grant(device, _peer(request))
+            except Refusal:
+                return see_other(f"/{language}")  # which says why
             except GatewayError as error:
                 log.error("a grant is waiting for the gateway", reason=str(error))  # noqa: TRY400
                 raise UserError(
@@ -124,21 +126,23 @@ class Door:
                 ) from None
         return see_other(f"/{language}/online")
 
-    def on_join(self, mac: str) -> None:
+    def on_join(self, device: str) -> None:
         """A device is there (again): whoever was asked today is online before its first probe is answered."""
-        if self.grants.was_asked(mac) and not self.grants.seconds_left(mac):
-            task = asyncio.create_task(self.welcome_back(mac))
+        if self.grants.was_asked(device) and not self.grants.is_online(device):
+            task = asyncio.create_task(self.welcome_back(device))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
-    async def welcome_back(self, mac: str) -> None:
-        """Bring *mac* online again without asking.
+    async def welcome_back(self, device: str, address: str = "") -> None:
+        """Bring *device* online again without asking, if it may be.
 
         Whatever goes wrong is logged only: the probe that may be waiting must get its redirect, for a phone
         that gets an error opens no page at all.
         """
         try:
-            await self.grants.grant(mac)
+            await self.grants.grant(device, address)
+        except Refusal:
+            pass  # its page says why
         except GatewayError as error:
             log.warning("a returning guest is waiting for the gateway", reason=str(error))
         except Exception as error:
@@ -148,3 +152,9 @@ class Door:
         """Forget visits (the demo's *play another phone*)."""
         for device in devices:
             self._visits.pop(device, None)
+
+
+def _peer(request: web.Request) -> str:
+    """The address that *request* comes from, as the connection itself has it; no header is believed."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return str(peer[0]) if peer else ""

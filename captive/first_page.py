@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import hdrs, web
 
 from captive.guest_web import HEADERS
-from crm.settings import Settings
+from crm.settings import Network, Settings
 from crm.splice import MARK, SplicedPage
 from crm.web import NOTICES, WORDS, Notice, render
 from surveys.pages import VERSION
@@ -29,12 +29,12 @@ class FirstPages:
         self.gzipped_headers = self.plain_headers.copy()
         self.gzipped_headers[hdrs.CONTENT_ENCODING] = "gzip"
         self._made_of: object = None
-        self._pages: dict[tuple[str, bool], SplicedPage] = {}
+        self._pages: dict[tuple[str, str, bool], SplicedPage] = {}
         self._notices: dict[str, tuple[Notice, ...]] = {}
 
-    def page(self, language: str, *, asked_today: bool) -> SplicedPage:
-        """The page for a guest who has (not) been asked today."""
-        return self._pages[language, asked_today]
+    def page(self, network: str, language: str, *, asked_today: bool) -> SplicedPage:
+        """The page on *network* for a guest who has (not) been asked today."""
+        return self._pages[network, language, asked_today]
 
     def notices(self, language: str) -> tuple[Notice, ...]:
         """What is announced on the page."""
@@ -42,20 +42,23 @@ class FirstPages:
 
     async def refresh(self, today: date) -> None:
         """Render anew if the questionnaire or the announcements have changed."""
-        version = self._app[VERSION]()
+        networks = self._settings.networks
         languages = self._settings.venue.languages
         notices = {each: tuple(await self._app[NOTICES].shown(today, each)) for each in languages}
-        made_of = (version.id, notices)
+        made_of = ([self._app[VERSION](network.name).id for network in networks], notices)
         if made_of == self._made_of:
             return
         self._pages = {
-            (language, asked): SplicedPage(self._render(language, notices[language], asked=asked))
+            (network.name, language, asked): SplicedPage(
+                self._render(network, language, notices[language], asked=asked)
+            )
+            for network in networks
             for language in languages
             for asked in (False, True)
         }
         self._notices, self._made_of = notices, made_of
 
-    def _render(self, language: str, notices: tuple[Notice, ...], *, asked: bool) -> str:
+    def _render(self, network: Network, language: str, notices: tuple[Notice, ...], *, asked: bool) -> str:
         names = self._settings.venue.names
         name = names.get(language) or names[self._settings.venue.languages[0]]
         return render(
@@ -64,11 +67,11 @@ class FirstPages:
             language,
             **{**self._frame, "venue_name": name},
             title=f"{self._app[WORDS].say(language, 'Free Wi-Fi')} – {name}",
-            question=first_question(self._app[VERSION]().questionnaire),
+            question=first_question(self._app[VERSION](network.name).questionnaire),
             token=MARK,
             urgent=[notice for notice in notices if notice.urgent],
             announcements=[notice for notice in notices if not notice.urgent],
-            minutes=self._settings.grant.minutes,
+            minutes=network.grant.minutes,
             asked_today=asked,
             demo=self._demo,
         )

@@ -7,13 +7,10 @@ stopped too. It logs no device.
 
 import asyncio
 import contextlib
-import grp
-import os
 import socket
-import stat
-import struct
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,7 +20,9 @@ import structlog
 from captive.box import make_folder, meant_up
 from captive.conntrack import addresses_of, forget_flows
 from captive.firewall import Firewall, FirewallError
-from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request
+from captive.gate_socket import MAX_CLIENTS, group_id, listen, refusal_of
+from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request, Terms, key_parts
+from captive.hostapd import send_away
 from captive.signals import until_stopped
 from captive.table_watch import watch_table
 from crm.errors import SetupError
@@ -33,11 +32,8 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MAX_CLIENTS = 16
 MAX_WAITING = 256
 """Requests under way at most on one connection; what comes beyond waits in the socket."""
-SO_PEERGROUPS = 59
-"""Linux 4.13: the groups of the process at the other end."""
 
 Change = Allow | Deny
 Waiting = tuple[Change, asyncio.Future[None]]
@@ -66,7 +62,7 @@ class Gate:
         self._changing, self._looking = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
         self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
         self._decode = msgspec.json.Decoder(Request).decode
-        self._group = _group_id(settings.gate.group)
+        self._group = group_id(settings.gate.group)
         self._clients: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -76,7 +72,7 @@ class Gate:
     async def open(self) -> None:
         """Put the table there, listen. Raises `SetupError`."""
         self._made_folder = make_folder(self._path.parent, self._settings.gate.group)
-        listener = _listen(str(self._path), self._group)
+        listener = listen(str(self._path), self._group)
         try:
             await self._in_order(self._firewall.apply)
         except FirewallError as error:
@@ -126,16 +122,9 @@ class Gate:
         writer.close()
 
     def _refuse(self, connection: socket.socket) -> str:
-        """Why the process at the other end may not speak to us; empty when it may."""
         if len(self._clients) > MAX_CLIENTS:
             return f"more than {MAX_CLIENTS} callers at once"
-        _, uid, gid = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        if uid in (0, os.geteuid()):
-            return ""
-        groups = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1_024)
-        if self._group in (gid, *struct.unpack(f"={len(groups) // 4}I", groups)):
-            return ""
-        return "only root and members of gate.group may speak to the gate"
+        return refusal_of(connection, self._group)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         slots = asyncio.Semaphore(MAX_WAITING)
@@ -160,28 +149,39 @@ class Gate:
         answer = Answer(request.id)
         try:
             if isinstance(request, List):
-                answer = Answer(request.id, leases=await self._leases())
+                answer = Answer(request.id, leases=await self._leases(request))
             else:
                 done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._waiting.put_nowait((request, done))
                 await done
                 if isinstance(request, Deny):
-                    await self._look(self._end_flows, request.macs)
+                    await self._look(self._send_off, request.devices)
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))
         with contextlib.suppress(OSError):
             await _say(writer, answer)
 
-    async def _leases(self) -> dict[str, Lease]:
+    async def _leases(self, request: List) -> dict[str, Lease]:
+        list_leases = partial(self._lister.leases, counts=request.counts)
         try:
-            return await self._look(self._lister.leases)
+            return await self._look(list_leases)
         except FirewallError:
             await self._mend()
-            return await self._look(self._lister.leases)
+            return await self._look(list_leases)
 
-    def _end_flows(self, macs: Sequence[str]) -> None:
-        """What a device sends is refused already; this ends what still comes down to it."""
-        forget_flows(addresses_of(macs, self._settings.network.guest))
+    def _send_off(self, devices: Sequence[str]) -> None:
+        """What a device sends is refused already; this ends what still comes down to it, then its radio link."""
+        for network in self._settings.networks:
+            keys = [key_parts(device) for device in devices if device.startswith(f"{network.name} ")]
+            macs = {mac for _, mac, address in keys if not address}
+            # Behind a repeater one MAC is many people: their flows go one by one, the radio link stays.
+            addresses = {socket.inet_aton(address) for _, _, address in keys if address}
+            forget_flows(addresses | addresses_of(macs, network.interface))
+            for path in network.hostapd:
+                try:
+                    send_away(path, macs)
+                except OSError as error:
+                    log.warning("hostapd does not answer", socket=path, reason=error.strerror or "no answer")
 
     async def _work(self) -> None:
         """Carry out whatever waits, all of it as one; while that runs, the next batch gathers."""
@@ -209,16 +209,16 @@ class Gate:
                 _settle(done)
 
     def _carry_out(self, changes: Sequence[Change]) -> None:
-        seconds: dict[str, int] = {}
+        terms: dict[str, Terms | None] = {}
         for change in changes:  # in the order asked: the last word on a device holds
-            seconds |= change.leases if isinstance(change, Allow) else dict.fromkeys(change.macs, 0)
+            terms |= change.leases if isinstance(change, Allow) else dict.fromkeys(change.devices)
         try:
-            self._firewall.change(seconds)
+            self._firewall.change(terms)
         except FirewallError:
             if self._was_shut():
                 raise FirewallError("the gateway was taken down; wificrm gateway up brings it back") from None
             self._firewall.apply()
-            self._firewall.change(seconds)
+            self._firewall.change(terms)
 
     async def _mend(self) -> None:
         """Put the table back when somebody flushed it, unless it was ``wificrm gateway down``."""
@@ -255,36 +255,3 @@ def _settle(done: asyncio.Future[None], error: Exception | None = None) -> None:
 async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
     writer.write(msgspec.json.encode(answer) + b"\n")
     await writer.drain()
-
-
-def _group_id(name: str) -> int | None:
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        log.warning("there is no such group: only root can speak to the gate", group=name)
-        return None
-
-
-def _listen(path: str, group: int | None) -> socket.socket:
-    """A listening socket at *path* for root and *group*. Raises `SetupError`."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        if probe.connect_ex(path) == 0:
-            raise SetupError(f"{path}: another gate listens there; stop it first")
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(Path(path).lstat().st_mode):  # left behind by a gate that was killed
-                Path(path).unlink()
-        mask = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(mask)
-        if group is not None:
-            os.chown(path, -1, group)
-            Path(path).chmod(0o660)
-        listener.listen(MAX_CLIENTS)
-    except OSError as error:
-        listener.close()
-        raise SetupError(f"{path}: the gate cannot listen there: {error.strerror}") from None
-    return listener

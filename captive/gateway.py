@@ -18,14 +18,21 @@ T = TypeVar("T")
 
 MAX_DEVICES = 1_000
 """Devices in one message at most; the client cuts longer lists."""
-MAX_REQUEST = 64 * 1024
-"""Bytes of one request at most; 1,000 devices take 30 kB."""
+MAX_REQUEST = 128 * 1024
+"""Bytes of one request at most; 1,000 devices with addresses take 60 kB."""
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of one answer at most; a full set of 65,536 devices takes 5 MB."""
 TIMEOUT = 5.0
 """Seconds a caller waits for the gate, connecting again included."""
 
-Mac = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}\Z", max_length=17)]
+Device = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,11} [0-9a-f]{2}(:[0-9a-f]{2}){5}( [0-9]{1,3}(\.[0-9]{1,3}){3})?\Z",
+        max_length=48,
+    ),
+]
+"""A device on one network: ``guest 02:00:00:00:00:01``; with its IPv4 address where that tells devices apart."""
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 3600)]
 
 
@@ -34,31 +41,39 @@ class GatewayError(Exception):
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True):
-    """What the kernel keeps of one allowed device: *seconds* left, and what it sent since the grant."""
+    """What the kernel keeps of one allowed device: *seconds* left, bytes sent *up* and *down* since the grant."""
 
     seconds: int
-    packets: int = 0
-    bytes: int = 0
+    up: int = 0
+    down: int = 0
+
+
+class Terms(msgspec.Struct, frozen=True, array_like=True):
+    """For how many *seconds* from now; *fresh*: counts and amounts begin anew, as with a new grant."""
+
+    seconds: Seconds
+    fresh: bool = True
 
 
 class Allow(msgspec.Struct, frozen=True, tag_field="do", tag="allow", forbid_unknown_fields=True):
-    """Let devices through, each for its seconds from now."""
+    """Let devices through, each on its terms."""
 
     id: int
-    leases: Annotated[dict[Mac, Seconds], msgspec.Meta(max_length=MAX_DEVICES)]
+    leases: Annotated[dict[Device, Terms], msgspec.Meta(max_length=MAX_DEVICES)]
 
 
 class Deny(msgspec.Struct, frozen=True, tag_field="do", tag="deny", forbid_unknown_fields=True):
-    """Shut devices out and end what they have under way."""
+    """Shut devices out, end what they have under way, and have their radio send them away."""
 
     id: int
-    macs: Annotated[list[Mac], msgspec.Meta(max_length=MAX_DEVICES)]
+    devices: Annotated[list[Device], msgspec.Meta(max_length=MAX_DEVICES)]
 
 
 class List(msgspec.Struct, frozen=True, tag_field="do", tag="list", forbid_unknown_fields=True):
-    """Name the allowed devices."""
+    """Name the allowed devices, with what they took when *counts*."""
 
     id: int
+    counts: bool = False
 
 
 Request = Allow | Deny | List
@@ -72,20 +87,32 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     leases: dict[str, Lease] = {}
 
 
+def device_key(network: str, mac: str, address: str = "") -> str:
+    """The text by which a device is known on *network*; *address* only where it belongs to its identity."""
+    return f"{network} {mac} {address}" if address else f"{network} {mac}"
+
+
+def key_parts(device: str) -> tuple[str, str, str]:
+    """(network, MAC, IPv4 address or "") of a device's key."""
+    network, _, rest = device.partition(" ")
+    mac, _, address = rest.partition(" ")
+    return network, mac, address
+
+
 class Gateway(Protocol):
     """Opens and shuts the way to the Internet. All three verbs may be repeated without harm."""
 
-    async def allow(self, leases: Mapping[str, int]) -> None:
-        """Let devices through, {MAC: seconds from now}; returns when their packets flow.
+    async def allow(self, leases: Mapping[str, Terms]) -> None:
+        """Let devices through on their terms; returns when their packets flow.
 
         Raises `GatewayError`.
         """
 
-    async def deny(self, macs: Collection[str]) -> None:
+    async def deny(self, devices: Collection[str]) -> None:
         """Shut devices out; flows they have under way end. Raises `GatewayError`."""
 
-    async def list(self) -> dict[str, Lease]:
-        """The devices let through now. Raises `GatewayError`."""
+    async def list(self, *, counts: bool = False) -> dict[str, Lease]:
+        """The devices let through now, with what they took when *counts*. Raises `GatewayError`."""
 
     async def close(self) -> None:
         """Give back what is held; leases stay in force."""
@@ -98,21 +125,21 @@ class OpenGateway:
         self._clock = clock
         self._ends: dict[str, float] = {}
 
-    async def allow(self, leases: Mapping[str, int]) -> None:
+    async def allow(self, leases: Mapping[str, Terms]) -> None:
         """Remember the leases."""
         now = self._clock()
-        self._ends.update({mac: now + seconds for mac, seconds in leases.items()})
+        self._ends.update({device: now + terms.seconds for device, terms in leases.items()})
 
-    async def deny(self, macs: Collection[str]) -> None:
+    async def deny(self, devices: Collection[str]) -> None:
         """Forget the leases."""
-        for mac in macs:
-            self._ends.pop(mac, None)
+        for device in devices:
+            self._ends.pop(device, None)
 
-    async def list(self) -> dict[str, Lease]:
+    async def list(self, *, counts: bool = False) -> dict[str, Lease]:  # noqa: ARG002 - nothing is counted
         """The leases that have not run out."""
         now = self._clock()
-        self._ends = {mac: end for mac, end in self._ends.items() if end > now}
-        return {mac: Lease(seconds=round(end - now)) for mac, end in self._ends.items()}
+        self._ends = {device: end for device, end in self._ends.items() if end > now}
+        return {device: Lease(seconds=round(end - now)) for device, end in self._ends.items()}
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -131,19 +158,19 @@ class GateClient:
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
 
-    async def allow(self, leases: Mapping[str, int]) -> None:
+    async def allow(self, leases: Mapping[str, Terms]) -> None:
         """See `Gateway.allow`."""
         for some in _cut(list(leases.items())):
             await self._ask(partial(Allow, leases=dict(some)))
 
-    async def deny(self, macs: Collection[str]) -> None:
+    async def deny(self, devices: Collection[str]) -> None:
         """See `Gateway.deny`."""
-        for some in _cut(list(macs)):
-            await self._ask(partial(Deny, macs=list(some)))
+        for some in _cut(list(devices)):
+            await self._ask(partial(Deny, devices=list(some)))
 
-    async def list(self) -> dict[str, Lease]:
+    async def list(self, *, counts: bool = False) -> dict[str, Lease]:
         """See `Gateway.list`."""
-        return (await self._ask(List)).leases
+        return (await self._ask(partial(List, counts=counts))).leases
 
     async def close(self) -> None:
         """Hang up."""

@@ -1,26 +1,31 @@
-"""Who is online: the access store is the truth, the kernel's set its copy, and both are kept equal.
+"""Who is online: the access store is the truth, the kernel's sets its copy, and both are kept equal.
 
 Deadlines are kept on the monotonic clock, so that a wall clock that jumps (a router without a battery
 wakes up in 1970) ends nobody's grant; only the store's copy, read after a restart, is in UTC.
 """
 
 import asyncio
-import hashlib
-import hmac
 import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Protocol
 
 import structlog
 
-from captive.gateway import Gateway, GatewayError
+from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
+from captive.marks import Marks
+from captive.policy import Policy, Taken, Usage
 from captive.store import (
+    CountRow,
     GrantRow,
-    delete_asked,
     delete_grants,
+    delete_wishes,
+    extend_grant,
+    save_counts,
     save_grants,
-    select_asked,
     select_grants,
-    select_secret,
+    select_wishes,
 )
 from crm.store import Store
 from crm.web import Clock
@@ -29,130 +34,264 @@ log = structlog.get_logger()
 
 DRIFT = 10
 """Seconds by which the kernel's timeout may differ from the book before it is set right."""
+COUNT_EVERY = 10.0
+"""Seconds between two readings of what devices took."""
 
 
-MAX_MARKS = 20_000
-"""Devices whose mark is kept at hand; it is only quicker so."""
+class Journal(Protocol):
+    """Told who comes and goes, for the connection log; must neither wait nor fail."""
+
+    def began(self, device: str, address: str) -> None:
+        """A grant of *device* begins; *address* is the one it spoke from, or ""."""
+
+    def ended(self, device: str) -> None:
+        """The grant of *device* ended."""
+
+
+class NoJournal:
+    """Nothing is written down."""
+
+    def began(self, device: str, address: str) -> None:
+        """Let it pass."""
+
+    def ended(self, device: str) -> None:
+        """Let it pass."""
+
+
+@dataclass(slots=True)
+class Held:
+    """One grant as the book has it; times on the loop's clock."""
+
+    ends: float
+    taken: Taken
+    extensions: int = 0
+    online: bool = False  # the gateway has confirmed it
+    booked: float = 0  # until when its time counts towards the day's allowance
 
 
 class Grants:
     """The book of grants. `load` it before use; call `reconcile` every few seconds."""
 
-    def __init__(self, access: Store, gateway: Gateway, clock: Clock, minutes: int) -> None:
-        self._access = access
-        self._gateway = gateway
-        self._clock = clock
-        self._seconds = minutes * 60
-        self._deadlines: dict[str, float] = {}  # MAC -> end on the loop's clock
-        self._online: set[str] = set()  # MACs the gateway has confirmed
-        self._secret = b""
-        self._asked: set[bytes] = set()
-        self._marks: dict[str, bytes] = {}  # MAC -> its mark of today
+    def __init__(
+        self,
+        access: Store,
+        gateway: Gateway,
+        clock: Clock,
+        policies: Mapping[str, Policy],
+        *,
+        local: Callable[[], datetime | None] = lambda: None,
+        journal: Journal | None = None,
+    ) -> None:
+        """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
+        self._access, self._gateway, self._clock = access, gateway, clock
+        self._policies, self._local = policies, local
+        self._journal = journal or NoJournal()
+        self._held: dict[str, Held] = {}
+        self._marks = Marks(access)
         self._mending = asyncio.Lock()
+        self._counted = -COUNT_EVERY
 
     async def load(self, today: date) -> None:
-        """Read the store: grants that still run, and who was asked today."""
-        await self.start_day(today)
-        now, loop_now = self._clock(), asyncio.get_running_loop().time()
+        """Read the store: grants that still run, who was asked today, what each had."""
+        await self._marks.start_day(today)
+        now, loop_now = self._clock(), _now()
         async with self._access.read() as conn:
             kept = await select_grants(conn)
-        for mac, expires in kept.items():
-            left = min((expires - now).total_seconds(), self._seconds)
-            self._deadlines[mac] = loop_now + left  # one that ran out is ended by the next `reconcile`
+        for device, row in kept.items():
+            policy = self._policies.get(key_parts(device)[0])
+            if policy is None:
+                continue  # a network that is no more; the next `reconcile` ends it in the kernel
+            most = policy.longest
+            left = min((row.expires - now).total_seconds(), most)
+            taken = Taken(row.up, row.down, row.seen_up, row.seen_down, quiet_since=loop_now)
+            # One that ran out is ended by the next `reconcile`.
+            self._held[device] = Held(loop_now + left, taken, row.extensions, booked=loop_now)
 
     async def start_day(self, today: date) -> None:
         """Take up the secret of *today*; yesterday's goes, and nobody can be recognised by it again."""
-        async with self._access.begin() as conn:
-            self._secret = await select_secret(conn, today)
-            self._asked = await select_asked(conn)
-        self._marks.clear()
+        await self._marks.start_day(today)
 
-    def seconds_left(self, mac: str) -> int:
-        """Seconds for which *mac* stays online; 0 when the gateway does not let it through."""
-        if mac not in self._online:
-            return 0
-        return max(0, math.ceil(self._deadlines.get(mac, 0) - asyncio.get_running_loop().time()))
+    # -- what pages ask ---------------------------------------------------------------------------
 
-    def until(self, mac: str) -> datetime:
-        """The end of the grant of *mac*, in UTC."""
-        return self._clock() + timedelta(seconds=self.seconds_left(mac))
+    def is_online(self, device: str) -> bool:
+        """Whether the gateway lets *device* through."""
+        network, mac, _ = key_parts(device)
+        policy = self._policies.get(network)
+        return self.seconds_left(device) > 0 or bool(policy and policy.is_always(mac))
 
-    def was_asked(self, mac: str) -> bool:
-        """Whether *mac* answered or skipped today."""
-        return self._mark(mac) in self._asked
+    def seconds_left(self, device: str) -> int:
+        """Seconds for which the grant of *device* lasts; 0 when the gateway does not let it through by one."""
+        held = self._held.get(device)
+        return max(0, math.ceil(held.ends - _now())) if held and held.online else 0
 
-    async def grant(self, mac: str) -> None:
-        """Bring *mac* online: written down first, then let through. Returns when packets flow.
+    def bytes_left(self, device: str) -> int | None:
+        """Bytes that *device* may still take; None: no limit, or no grant."""
+        held = self._held.get(device)
+        policy = self._policy(device)
+        return policy.bytes_left(held.taken, self._usage(device)) if held else None
 
-        Raises `GatewayError` when the gateway cannot be told; the grant stands and the next
-        `reconcile` that reaches the gateway carries it out.
+    def can_extend(self, device: str) -> bool:
+        """Whether `extend` would lengthen the grant of *device*."""
+        held, policy = self._held.get(device), self._policy(device)
+        return bool(held and policy.grant.extend_minutes and held.extensions < policy.grant.extensions)
+
+    def until(self, device: str) -> datetime:
+        """The end of the grant of *device*, in UTC."""
+        return self._clock() + timedelta(seconds=self.seconds_left(device))
+
+    def was_asked(self, device: str) -> bool:
+        """Whether *device* answered or skipped today."""
+        return self._marks.was_asked(device)
+
+    # -- what pages do ----------------------------------------------------------------------------
+
+    async def grant(self, device: str, address: str = "") -> None:
+        """Bring *device* online: written down first, then let through. Returns when packets flow.
+
+        Raises `Refusal`; raises `GatewayError` when the gateway cannot be told: then the grant stands and
+        the next `reconcile` that reaches the gateway carries it out.
         """
-        mark = self._mark(mac)
-        self._deadlines[mac] = asyncio.get_running_loop().time() + self._seconds
-        expires = self._clock() + timedelta(seconds=self._seconds)
-        await self._access.write(save_grants, GrantRow(mac, expires, mark))
-        self._asked.add(mark)
-        await self._gateway.allow({mac: self._seconds})
-        self._online.add(mac)
+        _, mac, _ = key_parts(device)
+        seconds = self._policy(device).seconds(mac, self._local(), self._usage(device))
+        now = _now()
+        held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
+        expires = self._clock() + timedelta(seconds=seconds)
+        mark = self._marks.mark(device)
+        await self._access.write(save_grants, GrantRow(device, expires, mark))
+        self._marks.note_asked(mark)
+        self._journal.began(device, address)
+        await self._gateway.allow({device: Terms(seconds)})
+        held.online = True
 
-    async def forget(self, mac: str) -> None:
-        """End the grant of *mac* and forget that it was asked (the demo's *play another phone*)."""
-        mark = self._mark(mac)
+    async def extend(self, device: str) -> None:
+        """Let the grant of *device* last longer. Raises `Refusal`, `GatewayError`; does nothing without one."""
+        held = self._held.get(device)
+        if held is None or not self.can_extend(device):
+            return
+        _, mac, _ = key_parts(device)
+        left = max(0, math.ceil(held.ends - _now()))
+        seconds = self._policy(device).extended(mac, self._local(), self._usage(device), left)
+        if seconds <= left:
+            return
+        held.ends, held.extensions = _now() + seconds, held.extensions + 1
         async with self._access.begin() as conn:
-            await delete_grants(conn, [mac])
-            await delete_asked(conn, mark)
-        self._deadlines.pop(mac, None)
-        self._online.discard(mac)
-        self._asked.discard(mark)
-        await self._gateway.deny([mac])
+            expires = self._clock() + timedelta(seconds=seconds)
+            await extend_grant(conn, device, expires, held.extensions)
+        await self._gateway.allow({device: Terms(seconds, fresh=False)})
+
+    async def forget(self, device: str) -> None:
+        """End the grant of *device* and forget that it was asked, so that it meets the portal again."""
+        await self._marks.forget([device])
+        await self._end([device])
+
+    # -- what keeps book and kernel equal ---------------------------------------------------------
 
     async def reconcile(self) -> None:
         """Make the kernel agree with the book, and end what has run out."""
         async with self._mending:
-            await self._end_expired()
+            await self._fulfil_wishes()
+            now = _now()
+            await self._end([device for device, held in self._held.items() if held.ends <= now], by=now)
+            counting = now - self._counted >= COUNT_EVERY
             try:
-                kernel = await self._gateway.list()
-                now = asyncio.get_running_loop().time()
-                missing = {
-                    mac: math.ceil(deadline - now)
-                    for mac, deadline in self._deadlines.items()
-                    if deadline > now
-                    and (mac not in kernel or abs(kernel[mac].seconds - (deadline - now)) > DRIFT)
-                }
-                strangers = kernel.keys() - self._deadlines.keys()
-                if missing:
-                    await self._gateway.allow(missing)
-                if strangers:
-                    await self._gateway.deny(strangers)
+                kernel = await self._gateway.list(counts=counting)
+                await self._set_right(kernel)
             except GatewayError as error:
                 log.warning("gateway out of reach", reason=str(error))
                 return
-            if missing or strangers:
-                log.info("gateway set right", restored=len(missing), removed=len(strangers))
-            self._online = {
-                mac for mac in self._deadlines if mac in kernel or mac in missing or mac in self._online
-            }
+            if counting:
+                self._counted = now
+                await self._count(kernel)
 
-    async def _end_expired(self) -> None:
-        now = asyncio.get_running_loop().time()
-        ended = [mac for mac, deadline in self._deadlines.items() if deadline <= now]
-        if not ended:
+    async def _set_right(self, kernel: Mapping[str, Lease]) -> None:
+        now = _now()
+        missing = {
+            device: Terms(math.ceil(held.ends - now), fresh=device not in kernel)
+            for device, held in self._held.items()
+            if held.ends > now
+            and (device not in kernel or abs(kernel[device].seconds - (held.ends - now)) > DRIFT)
+        }
+        strangers = kernel.keys() - self._held.keys()
+        if missing:
+            await self._gateway.allow(missing)
+        if strangers:
+            await self._gateway.deny(strangers)
+        if missing or strangers:
+            log.info("gateway set right", restored=len(missing), removed=len(strangers))
+        for device, terms in missing.items():
+            if terms.fresh and device in self._held:
+                taken = self._held[device].taken
+                taken.seen_up = taken.seen_down = 0
+        for device, held in self._held.items():
+            held.online = held.online or device in kernel or device in missing
+
+    async def _count(self, kernel: Mapping[str, Lease]) -> None:
+        """Read what devices took, keep it, and end grants of which too much (or nothing) was taken."""
+        now = _now()
+        rows: list[CountRow] = []
+        used: dict[bytes, Usage] = {}
+        spent: list[str] = []
+        idle: list[str] = []
+        for device, held in self._held.items():
+            lease = kernel.get(device)
+            policy = self._policy(device)
+            more = held.taken.read(lease.up, lease.down, now) if lease else 0
+            taken = held.taken
+            if more:
+                rows.append(CountRow(device, taken.up, taken.down, taken.seen_up, taken.seen_down))
+            if policy.is_daily:
+                used[self._marks.mark(device)] = self._book(device, held, now, more)
+            if policy.is_spent(taken, self._usage(device), now):
+                (idle if policy.is_idle(taken, now) else spent).append(device)
+        if rows or used:
+            async with self._access.begin() as conn:
+                await save_counts(conn, rows, used)
+        # Who was merely away comes back unasked; who took all there is meets the portal, which says so.
+        await self._marks.forget(spent)
+        await self._end([*spent, *idle])
+
+    async def _fulfil_wishes(self) -> None:
+        async with self._access.read() as conn:
+            wishes = await select_wishes(conn)
+        for device in wishes:
+            await self.forget(device)
+        if wishes:
+            async with self._access.begin() as conn:
+                await delete_wishes(conn, wishes)
+
+    async def _end(self, devices: Collection[str], *, by: float | None = None) -> None:
+        """End grants; with *by* only those that have not been made longer since."""
+        if not devices:
             return
+        now = _now()
+        ended = [d for d in devices if d in self._held and (by is None or self._held[d].ends <= by)]
+        used = {}
+        for device in ended:
+            held = self._held.pop(device)
+            if self._policy(device).is_daily:
+                used[self._marks.mark(device)] = self._book(device, held, min(now, held.ends), 0)
+            self._journal.ended(device)
         async with self._access.begin() as conn:
-            await delete_grants(conn, ended)
-        for mac in ended:
-            if self._deadlines[mac] <= now:  # not granted anew meanwhile
-                del self._deadlines[mac]
-                self._online.discard(mac)
+            await delete_grants(conn, devices)
+            await save_counts(conn, [], used)
         try:
-            await self._gateway.deny([mac for mac in ended if mac not in self._deadlines])
+            await self._gateway.deny([device for device in devices if device not in self._held])
         except GatewayError as error:
             log.warning("gateway out of reach", reason=str(error))
 
-    def _mark(self, mac: str) -> bytes:
-        mark = self._marks.get(mac)
-        if mark is None:
-            if len(self._marks) >= MAX_MARKS:
-                self._marks.clear()
-            mark = self._marks[mac] = hmac.digest(self._secret, mac.encode(), hashlib.sha256)
-        return mark
+    def _book(self, device: str, held: Held, until: float, more: int) -> Usage:
+        today = self._marks.usage(device, make=True)
+        today.seconds += max(0.0, until - held.booked)
+        today.bytes += more
+        held.booked = max(held.booked, until)
+        return today
+
+    def _usage(self, device: str) -> Usage:
+        return self._marks.usage(device)
+
+    def _policy(self, device: str) -> Policy:
+        return self._policies[key_parts(device)[0]]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

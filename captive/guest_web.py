@@ -36,9 +36,9 @@ API_PATH = "/captive-portal/api"
 
 def own_hosts(settings: Settings) -> frozenset[str]:
     """The host names under which a request is for the portal itself and not a probe."""
-    names = {settings.portal.name, str(settings.network.net4.ip)}
-    if settings.network.net6 is not None:
-        names.add(str(settings.network.net6.ip))
+    names = {settings.portal.name}
+    for network in settings.networks:
+        names |= {str(each.ip) for each in (network.net4, network.net6) if each}
     if settings.gate.gateway == "open":
         names |= {"localhost", "127.0.0.1", "::1"}
     return frozenset(names - {""})
@@ -158,9 +158,9 @@ async def _answer_probe(request: web.Request, device: str | None) -> web.Respons
     if device is not None:
         if page:
             door.visit(device).wanted = page
-        if door.grants.was_asked(device) and not door.grants.seconds_left(device):
+        if door.grants.was_asked(device) and not door.grants.is_online(device):
             await door.welcome_back(device)
-            if page and door.grants.seconds_left(device):
+            if page and door.grants.is_online(device):
                 return _redirect(page)
     return _redirect(_origin(request) + "/")
 

@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from captive.gateway import device_key
 from crm.errors import SetupError
+from crm.settings import Network
 
 RTMGRP_NEIGH = 4
 NLM_F_REQUEST, NLM_F_DUMP = 0x1, 0x300
@@ -31,6 +33,7 @@ MAX_NEIGHBOURS = 65_536
 class _Change(NamedTuple):
     """One entry of the neighbour table, as the kernel tells it."""
 
+    interface: int  # its index
     address: str
     mac: str  # empty while the kernel is still asking
     state: int
@@ -40,7 +43,7 @@ class Neighbours(Protocol):
     """Finds the device behind an address."""
 
     on_join: Callable[[str], None]
-    """Told the MAC of each device that appears."""
+    """Told the key of each device that appears (see `captive.gateway.device_key`)."""
 
     async def device(self, address: str) -> str | None:
         """The device that has *address* now; None: not one of our guests."""
@@ -52,34 +55,36 @@ class Neighbours(Protocol):
 class Loopback:
     """For the demo: a device is its address; a browser on this machine plays the phone."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str) -> None:
+        self._network = network
         self.on_join: Callable[[str], None] = _nobody_cares
 
     async def device(self, address: str) -> str | None:
-        """The address itself."""
-        return address
+        """The address itself, on the first network."""
+        return device_key(self._network, address.partition("%")[0])
 
     async def close(self) -> None:
         """Nothing to stop."""
 
 
 class KernelNeighbours:
-    """Follows the neighbour table of the guest interface. Make it with `follow_neighbours`."""
+    """Follows the neighbour tables of the guest interfaces. Make it with `follow_neighbours`."""
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, networks: Mapping[int, Network]) -> None:
+        """*networks* by the index of their interface."""
         self.on_join: Callable[[str], None] = _nobody_cares
-        self._index = index
-        self._macs: dict[str, str] = {}
+        self._networks = networks
+        self._devices: dict[str, str] = {}  # address -> device; link-local ones with "%" and the index
         self._events = _rtnetlink(RTMGRP_NEIGH)
         self._reading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def device(self, address: str) -> str | None:
-        """The MAC that has *address*; asks the kernel when no event has told it yet."""
-        address = address.partition("%")[0].removeprefix("::ffff:")
-        if address not in self._macs:
+        """The device that has *address*; asks the kernel when no event has told it yet."""
+        address = _with_index(address)
+        if address not in self._devices:
             await self._read_all()
-        return self._macs.get(address)
+        return self._devices.get(address)
 
     async def start(self) -> None:
         """Read the table, then follow its changes."""
@@ -96,7 +101,7 @@ class KernelNeighbours:
 
     async def _read_all(self) -> None:
         loop = asyncio.get_running_loop()
-        question = NEIGHBOUR.pack(socket.AF_UNSPEC, self._index, 0, 0, 0)
+        question = NEIGHBOUR.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         header = HEADER.pack(HEADER.size + len(question), RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
         async with self._reading:
             found: dict[str, str] = {}
@@ -108,7 +113,7 @@ class KernelNeighbours:
                     ended = any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _ in _messages(data))
                     for _, change in self._changes(data):
                         self._note(change, found)
-            self._macs = found
+            self._devices = found
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,29 +127,46 @@ class KernelNeighbours:
                 self._follow_one(kind, change)
 
     def _follow_one(self, kind: int, change: _Change) -> None:
-        known = self._macs.get(change.address)
+        known = self._devices.get(change.address)
         if kind == RTM_DELNEIGH or change.state & NUD_FAILED:
-            self._macs.pop(change.address, None)
+            self._devices.pop(change.address, None)
             return
-        self._note(change, self._macs)
-        mac = self._macs.get(change.address)
+        self._note(change, self._devices)
+        device = self._devices.get(change.address)
         # A guest who comes back has an entry from before; the lease it is given by DHCP makes it one in use.
-        if mac is not None and (mac != known or change.state & (NUD_REACHABLE | NUD_DELAY)):
-            self.on_join(mac)
+        if device is not None and (device != known or change.state & (NUD_REACHABLE | NUD_DELAY)):
+            self.on_join(device)
 
     def _changes(self, data: bytes) -> Iterator[tuple[int, _Change]]:
         for kind, body in _messages(data):
             if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
                 family, index, state, _, _ = NEIGHBOUR.unpack_from(body)
                 values = dict(_attributes(body))
-                if index == self._index and family in (socket.AF_INET, socket.AF_INET6) and NDA_DST in values:
+                known = index in self._networks and family in (socket.AF_INET, socket.AF_INET6)
+                if known and NDA_DST in values:
                     address = socket.inet_ntop(family, values[NDA_DST])
-                    yield kind, _Change(address, values.get(NDA_LLADDR, b"").hex(":"), state)
+                    if address.startswith("fe80:"):
+                        address = f"{address}%{index}"
+                    yield kind, _Change(index, address, values.get(NDA_LLADDR, b"").hex(":"), state)
 
-    @staticmethod
-    def _note(change: _Change, table: dict[str, str]) -> None:
-        if change.mac and not change.state & (NUD_FAILED | NUD_INCOMPLETE) and len(table) < MAX_NEIGHBOURS:
-            table[change.address] = change.mac
+    def _note(self, change: _Change, table: dict[str, str]) -> None:
+        if not change.mac or change.state & (NUD_FAILED | NUD_INCOMPLETE) or len(table) >= MAX_NEIGHBOURS:
+            return
+        network = self._networks[change.interface]
+        if network.identity == "mac":
+            table[change.address] = device_key(network.name, change.mac)
+        elif ":" not in change.address:
+            table[change.address] = device_key(network.name, change.mac, change.address)
+
+
+def _with_index(address: str) -> str:
+    """*address* of a peer as the table here has it: a link-local one with the number of its interface."""
+    plain, _, scope = address.removeprefix("::ffff:").partition("%")
+    if not plain.startswith("fe80:"):
+        return plain
+    with contextlib.suppress(OSError):
+        scope = scope if scope.isdigit() else str(socket.if_nametoindex(scope))
+    return f"{plain}%{scope}"
 
 
 def _rtnetlink(groups: int = 0) -> socket.socket:
@@ -174,18 +196,20 @@ def _nobody_cares(_mac: str) -> None:
     pass
 
 
-async def follow_neighbours(interface: str) -> KernelNeighbours:
-    """Follow the devices on *interface*.
+async def follow_neighbours(networks: Sequence[Network]) -> KernelNeighbours:
+    """Follow the devices on the interfaces of *networks*.
 
-    The result's ``on_join`` is told the MAC of each that appears or is heard from again, now and then
-    also of one that never left. Raises `SetupError` when there is no such interface.
+    The result's ``on_join`` is told each device that appears or is heard from again, now and then also one
+    that never left. Raises `SetupError` when there is no such interface.
     """
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError:
-        raise SetupError(
-            f"there is no interface {interface}; set network.guest to the bridge that phones are on"
-        ) from None
-    neighbours = KernelNeighbours(index)
+    by_index = {}
+    for network in networks:
+        try:
+            by_index[socket.if_nametoindex(network.interface)] = network
+        except OSError:
+            raise SetupError(
+                f"there is no interface {network.interface}; set network.interface to the bridge that phones are on"
+            ) from None
+    neighbours = KernelNeighbours(by_index)
     await neighbours.start()
     return neighbours

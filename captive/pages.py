@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 
 from captive.door import DEVICE
 from captive.first_page import FirstPages
+from captive.gateway import key_parts
 from captive.guest_web import API_PATH, DOOR, guest_language
 from crm.errors import UserError
 from crm.times import local_moment
@@ -48,7 +49,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     if not visit.shown and not guest.asked_today:
         visit.shown = True
         request.app[BACKGROUND].spawn(_count_shown(request, language))
-    page = pages.page(language, asked_today=guest.asked_today)
+    page = pages.page(guest.network, language, asked_today=guest.asked_today)
     token = guest.response.encode()
     if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
         return web.Response(body=page.gzipped(token), headers=pages.gzipped_headers)
@@ -67,7 +68,7 @@ def _step(request: web.Request, language: str, step: str) -> Step:
     settings = request.app[SETTINGS]
     moment = local_moment(request.app[CLOCK](), ZoneInfo(settings.venue.timezone))
     return Step(
-        version=request.app[VERSION](),
+        version=request.app[VERSION](key_parts(request[DEVICE])[0]),
         unit="",
         day=moment.day,
         daypart=moment.daypart,
@@ -99,7 +100,7 @@ async def online(request: web.Request) -> web.StreamResponse:
         return see_other(f"/{language}")
     device = request[DEVICE]
     until = door.grants.until(device).astimezone(ZoneInfo(settings.venue.timezone))
-    question = first_question(request.app[VERSION]().questionnaire)
+    question = first_question(request.app[VERSION](guest.network).questionnaire)
     page = render(
         request.app,
         "captive/online.html",
@@ -131,9 +132,14 @@ async def rules(request: web.Request) -> web.Response:
             language,
             **frame,
             title=title,
-            minutes=request.app[SETTINGS].grant.minutes,
+            minutes=_minutes(request),
         )
     )
+
+
+def _minutes(request: web.Request) -> int:
+    name = key_parts(request[DEVICE])[0]
+    return next(each.grant.minutes for each in request.app[SETTINGS].networks if each.name == name)
 
 
 @public

@@ -4,42 +4,7 @@ The answer to every probe is the same (a 302 with an absolute Location), because
 a portal by every system; recognising probe hosts serves only to tell a probe from a page somebody wanted.
 """
 
-PROBE_HOSTS = frozenset(
-    {
-        "captive.apple.com",
-        "www.apple.com",
-        "apple.com",
-        "www.appleiphonecell.com",
-        "www.airport.us",
-        "www.ibook.info",
-        "www.itools.info",
-        "www.thinkdifferent.us",
-        "netcts.cdn-apple.com",
-        "connectivitycheck.gstatic.com",
-        "www.gstatic.com",
-        "connectivitycheck.android.com",
-        "clients3.google.com",
-        "play.googleapis.com",
-        "detectportal.firefox.com",
-        "connectivity-check.ubuntu.com",
-        "fedoraproject.org",
-        "network-test.debian.org",
-        "nmcheck.gnome.org",
-        "www.msftconnecttest.com",
-        "ipv6.msftconnecttest.com",
-        "www.msftncsi.com",
-        "spectrum.s3.amazonaws.com",
-        "connect.rom.miui.com",
-        "connectivitycheck.platform.hicloud.com",
-        "connectivitycheck.cbg-app.huawei.com",
-        "connectivitycheck.platform.hihonorcloud.com",
-        "conn1.oppomobile.com",
-        "conn2.oppomobile.com",
-        "wifi.vivo.com.cn",
-        "d2uzsrnmmf6tds.cloudfront.net",
-    }
-)
-"""Hosts that operating systems ask by themselves (read in the clients' sources; never complete)."""
+from crm.probe_hosts import PROBE_HOSTS
 
 _PROBE_PATHS = ("/generate_204", "/gen_204", "/hotspot-detect.html", "/canonical.html", "/favicon.ico")
 MAX_URL = 1024

@@ -1,8 +1,9 @@
-"""The one nft table of ours: who may pass, written as text from the settings.
+"""Our nft tables, written as text from the settings: who may pass, at what rate, and what it took.
 
 Enforcement lives here, in the kernel: with portal and gate stopped, whoever is online stays online and
 every lease still ends in time. Chains look into sets only, so a packet costs the same with one device
-allowed or with 65,536.
+allowed or with 65,536. Each network has chains and sets of its own, named after it; a device is known on
+one network by its MAC, or by MAC and IPv4 address where a repeater speaks for many.
 
 The shape of the refusals follows what phones were seen to need: port 80 is answered by the portal, port
 443 by a TCP reset (never by a foreign certificate), the rest by ICMP; nothing is dropped in silence.
@@ -10,80 +11,107 @@ The shape of the refusals follows what phones were seen to need: port 80 is answ
 
 import ipaddress
 
-from crm.settings import Settings
+from captive.metering import DOWNWARD, block, netdev_table, set_kinds, upward_limits
+from crm.settings import Network, Settings
 
 TABLE = "wificrm"
 REDIRECTED = 0x0800_0000
 """The conntrack mark of a flow that the portal answers in place of the host it was meant for."""
 MAX_DEVICES = 65_536
-CHAINS = (
-    "granted",
-    "prerouting",
-    "input",
-    "from_guest",
-    "ask",
-    "forward",
-    "upstream",
-    "through",
-    "downstream",
-    "refuse",
-)
-"""Chains that hold rules whatever the settings: where one is empty, somebody flushed the table."""
+_WEB = "meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 }"
 
 
-def render_ruleset(settings: Settings) -> str:
+def chains_of(settings: Settings) -> set[str]:
+    """Chains of table inet that hold rules whatever the settings: where one is empty, somebody flushed it."""
+    own = {f"{chain}_{network.name}" for network in settings.networks for chain in ("upstream", "through")}
+    common = ("granted", "prerouting", "input", "to_box", "ask", "forward", "free", "downstream", "refuse")
+    return own | set(common)
+
+
+def render_ruleset(settings: Settings, *, egress: bool = True) -> str:
     """The text for one atomic ``nft -f -``; applied again it keeps the elements of every set.
 
     Declaring, flushing and declaring again leaves no moment without rules: flushing a table empties its
-    chains and keeps its sets.
+    chains and keeps its sets. Without *egress* (kernels before 5.16 have no such hook) downloads are
+    neither counted nor limited.
     """
-    parts = [_sets(), _prerouting(settings), _input(settings), _forward(settings), _postrouting(settings)]
-    return (
-        f"table inet {TABLE}\nflush table inet {TABLE}\n\ntable inet {TABLE} {{\n" + "\n".join(parts) + "}\n"
-    )
+    parts = [_sets(settings), _prerouting(settings), _input(settings), _forward(settings)]
+    parts += [
+        *(_upstream(settings, network) for network in settings.networks),
+        _common(),
+        _masquerade(settings),
+    ]
+    inet = "\n".join(parts)
+    text = f"table inet {TABLE}\nflush table inet {TABLE}\n\ntable inet {TABLE} {{\n{inet}}}\n"
+    return text + (netdev_table(settings, TABLE, MAX_DEVICES) if egress else "")
 
 
-def _block(head: str, *lines: str) -> str:
-    return f"\t{head} {{\n" + "".join(f"\t\t{line}\n" for line in lines if line) + "\t}\n"
+def device_match(network: Network) -> str:
+    """What of a packet from the device is looked up in the sets of *network*."""
+    return "ether saddr . ip saddr" if network.identity == "mac+ip" else "ether saddr"
 
 
-def _sets() -> str:
+def _interfaces(settings: Settings) -> str:
+    names = [f'"{network.interface}"' for network in settings.networks]
+    return names[0] if len(names) == 1 else f"{{ {', '.join(names)} }}"
+
+
+def _sets(settings: Settings) -> str:
     size = f"size {MAX_DEVICES}"
+    parts = []
+    for network in settings.networks:
+        parts.append(f"\t# Devices that are online on {network.name}; the kernel ends each lease.")
+        for name, lines in set_kinds(network, "up", "allowed").items():
+            parts.append(block(f"set {name}", *lines, size))
     return "\n".join(
         [
-            "\t# Devices that are online; the kernel ends each lease.",
-            _block("set allowed", "type ether_addr", "flags timeout", "counter", size),
+            *parts,
             "\t# Addresses of hosts that everybody may reach; dnsmasq adds them as it answers.",
-            _block("set garden4", "type ipv4_addr", "flags timeout", "timeout 1d", size),
-            _block("set garden6", "type ipv6_addr", "flags timeout", "timeout 1d", size),
+            block("set garden4", "type ipv4_addr", "flags timeout", "timeout 1d", size),
+            block("set garden6", "type ipv6_addr", "flags timeout", "timeout 1d", size),
             "\t# Guest addresses that an allowed device sent something other than TCP from, a moment ago.",
-            _block("set heard4", "type ipv4_addr", "flags dynamic,timeout", "timeout 2m", size),
-            _block("set heard6", "type ipv6_addr", "flags dynamic,timeout", "timeout 2m", size),
+            block("set heard4", "type ipv4_addr", "flags dynamic,timeout", "timeout 2m", size),
+            block("set heard6", "type ipv6_addr", "flags dynamic,timeout", "timeout 2m", size),
             "\t# What one device may take from the box itself: questions a second, connections at once.",
-            _block("set asking", "type ether_addr", "flags dynamic,timeout", "timeout 1m", size),
-            _block("set visiting", "type ether_addr", "flags dynamic", size),
+            block("set asking", "type ether_addr", "flags dynamic,timeout", "timeout 1m", size),
+            block("set visiting", "type ether_addr", "flags dynamic", size),
         ]
     )
 
 
+def _allowed(network: Network, verdict: str) -> list[str]:
+    """Rules that give the packets of allowed devices of *network* the *verdict*."""
+    rules = [f"{device_match(network)} @allowed_{network.name} {verdict}"]
+    if network.always:
+        rules.append(f"ether saddr {{ {', '.join(network.always)} }} {verdict}")
+    return rules
+
+
+def _allowed_anywhere(settings: Settings, verdict: str) -> list[str]:
+    return [
+        f'iifname "{each.interface}" {rule}' for each in settings.networks for rule in _allowed(each, verdict)
+    ]
+
+
 def _prerouting(settings: Settings) -> str:
     portal = settings.portal
-    # Before the redirect is undone or done: a reset written after it would bear the portal's address.
-    taken = f'iifname "{settings.network.guest}" ct mark and {REDIRECTED:#010x} == {REDIRECTED:#010x}'
-    granted = _block(
+    granted = block(
         "chain granted",
         "type filter hook prerouting priority mangle; policy accept;",
+        f"ct mark and {REDIRECTED:#010x} != {REDIRECTED:#010x} accept",
+        "meta l4proto != tcp accept",
         "# With the grant, what the portal answered in another host's place ends: the next goes to the host.",
-        f"{taken} ether saddr @allowed meta l4proto tcp reject with tcp reset",
+        # Before the redirect is undone or done: a reset written after it would bear the portal's address.
+        *_allowed_anywhere(settings, "reject with tcp reset"),
     )
-    redirect = _block(
+    redirect = block(
         "chain prerouting",
         "type nat hook prerouting priority dstnat; policy accept;",
-        f'iifname != "{settings.network.guest}" accept',
+        f"iifname != {_interfaces(settings)} accept",
         "# The portal keeps its address, for devices that are online too.",
         f"fib daddr type local tcp dport 80 redirect to :{portal.port}",
         f"fib daddr type local tcp dport 443 redirect to :{portal.tls_port}" if settings.tls else "",
-        "ether saddr @allowed accept",
+        *_allowed_anywhere(settings, "accept"),
         "# Whatever resolver the device was told to use: ours answers, and answers truthfully.",
         "meta l4proto { tcp, udp } th dport 53 redirect to :53",
         "ip daddr @garden4 accept",
@@ -94,30 +122,36 @@ def _prerouting(settings: Settings) -> str:
 
 
 def _input(settings: Settings) -> str:
-    portal, six = settings.portal, settings.network.net6 is not None
+    portal, six = settings.portal, any(network.net6 for network in settings.networks)
     ports = f"{{ {portal.port}, {portal.tls_port} }}" if settings.tls else str(portal.port)
-    hook = _block(
+    hook = block(
         "chain input",
         "type filter hook input priority filter; policy accept;",
-        f'iifname "{settings.network.guest}" goto from_guest',
+        f"iifname {_interfaces(settings)} goto to_box",
     )
-    box = _block(
-        "chain from_guest",
+    box = block(
+        "chain to_box",
         "# Replies to what the box itself asked; never a flow that a guest began.",
         "ct direction reply ct state established,related accept",
         "ct state related accept",
         "meta nfproto ipv4 udp dport 67 accept",
+        "# Nobody is believed to be on another network than its packets come from.",
+        *(
+            f'iifname "{each.interface}" {rule}'
+            for each in settings.networks
+            for rule in _foreign_sources(each)
+        ),
         "meta nfproto ipv6 udp dport 547 accept" if six else "",
         "icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept",
         "icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept",
         "meta l4proto { tcp, udp } th dport 53 goto ask",
         f"tcp dport {ports} ct state new add @visiting {{ ether saddr ct count over 100 }} drop",
         f"tcp dport {ports} accept",
-        "ether saddr @allowed icmp type echo-request accept",
-        "ether saddr @allowed icmpv6 type echo-request accept",
+        *_allowed_anywhere(settings, "icmp type echo-request accept"),
+        *_allowed_anywhere(settings, "icmpv6 type echo-request accept"),
         "goto refuse",
     )
-    ask = _block(
+    ask = block(
         "chain ask",
         "# Ample for a phone, too narrow for a tunnel.",
         "update @asking { ether saddr limit rate over 30/second burst 150 packets } drop",
@@ -126,54 +160,59 @@ def _input(settings: Settings) -> str:
     return "\n".join([hook, box, ask])
 
 
+def _foreign_sources(network: Network) -> list[str]:
+    own6 = f"{{ ::, fe80::/10, {network.net6.network} }}" if network.net6 else "{ ::, fe80::/10 }"
+    return [f"ip saddr != {network.net4.network} drop", f"ip6 saddr != {own6} drop"]
+
+
 def _forward(settings: Settings) -> str:
-    guest = settings.network.guest
-    hook = _block(
+    return block(
         "chain forward",
         "type filter hook forward priority filter; policy accept;",
-        f'iifname "{guest}" goto upstream',
-        f'oifname "{guest}" goto downstream',
+        *(f'iifname "{each.interface}" goto upstream_{each.name}' for each in settings.networks),
+        f"oifname {_interfaces(settings)} goto downstream",
     )
-    refuse = _block(
-        "chain refuse",
-        "meta l4proto tcp reject with tcp reset",
-        "reject with icmpx admin-prohibited",
-    )
-    return "\n".join([hook, _upstream(settings), _downstream(), refuse])
 
 
-def _upstream(settings: Settings) -> str:
-    network = settings.network
-    off4 = [n for n in network.off_limits if ipaddress.ip_network(n).version == 4]
-    off6 = [n for n in network.off_limits if ipaddress.ip_network(n).version == 6]
+def _upstream(settings: Settings, network: Network) -> str:
+    off4 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 4]
+    off6 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 6]
     source6 = f"ip6 saddr != {network.net6.network} drop" if network.net6 else "meta nfproto ipv6 goto refuse"
-    up = _block(
-        "chain upstream",
+    up = block(
+        f"chain upstream_{network.name}",
         "# No rule here takes a flow because it is established: it ends the moment the device's lease does.",
         "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
-        f'oifname != "{network.uplink}" goto refuse',
+        f'oifname != "{settings.uplink.interface}" goto refuse',
         f"ip saddr != {network.net4.network} drop",
         source6,
-        "ip daddr @garden4 meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 } goto through",
-        "ip6 daddr @garden6 meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 } goto through",
+        f"ip daddr @garden4 {_WEB} goto free",
+        f"ip6 daddr @garden6 {_WEB} goto free",
         f"ip daddr {{ {', '.join(off4)} }} goto refuse" if off4 else "",
         f"ip6 daddr {{ {', '.join(off6)} }} goto refuse" if off6 else "",
-        "ether saddr @allowed goto through",
+        *_allowed(network, f"goto through_{network.name}"),
         "goto refuse",
     )
-    through = _block(
-        "chain through",
-        "meta l4proto != tcp update @heard4 { ip saddr }",
-        "meta l4proto != tcp update @heard6 { ip6 saddr }",
-        "accept",
+    through = block(
+        f"chain through_{network.name}",
+        *upward_limits(network, device_match(network)),
+        "goto free",
     )
     return f"{up}\n{through}"
 
 
-def _downstream() -> str:
-    return _block(
+def _common() -> str:
+    free = block(
+        "chain free",
+        "meta l4proto != tcp update @heard4 { ip saddr }",
+        "meta l4proto != tcp update @heard6 { ip6 saddr }",
+        "accept",
+    )
+    downstream = block(
         "chain downstream",
         "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
+        "# What comes from the garden is free; the rest is counted where it leaves for the device.",
+        f"ip saddr != @garden4 meta mark set meta mark or {DOWNWARD:#010x}",
+        f"ip6 saddr != @garden6 meta mark set meta mark or {DOWNWARD:#010x}",
         "# TCP starves when its acknowledgements are refused upstream; the rest must have been spoken for.",
         "meta l4proto tcp ct state established,related accept",
         "ct state related accept",
@@ -181,14 +220,20 @@ def _downstream() -> str:
         "ct state established ip6 daddr @heard6 accept",
         "drop",
     )
+    refuse = block(
+        "chain refuse",
+        "meta l4proto tcp reject with tcp reset",
+        "reject with icmpx admin-prohibited",
+    )
+    return "\n".join([free, downstream, refuse])
 
 
-def _postrouting(settings: Settings) -> str:
-    network = settings.network
+def _masquerade(settings: Settings) -> str:
     lines = ["type nat hook postrouting priority srcnat; policy accept;"]
-    if network.masquerade:
-        lines.append(f'oifname "{network.uplink}" ip saddr {network.net4.network} masquerade')
+    for network in settings.networks if settings.uplink.masquerade else ():
+        out = f'oifname "{settings.uplink.interface}"'
+        lines.append(f"{out} ip saddr {network.net4.network} masquerade")
         # Global IPv6 addresses are routed; only unique local ones have no way back.
         if network.net6 and network.net6.network.subnet_of(ipaddress.IPv6Network("fc00::/7")):
-            lines.append(f'oifname "{network.uplink}" ip6 saddr {network.net6.network} masquerade')
-    return _block("chain postrouting", *lines)
+            lines.append(f"{out} ip6 saddr {network.net6.network} masquerade")
+    return block("chain postrouting", *lines)

@@ -1,23 +1,47 @@
 """The SQL of the access store."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from captive.tables import asked, day_secret, grant
+from captive.policy import Usage
+from captive.tables import asked, day_secret, grant, usage, wish
 
 
 class GrantRow(msgspec.Struct, frozen=True):
     """A device comes online: until when (UTC), and the day's mark by which it is known again (or b"")."""
 
-    mac: str
+    device: str
     expires: datetime
-    device: bytes
+    mark: bytes
+    extensions: int = 0
+
+
+class CountRow(msgspec.Struct, frozen=True):
+    """What a device took since its grant, and the kernel's own counts by then; all in bytes."""
+
+    device: str
+    up: int
+    down: int
+    seen_up: int
+    seen_down: int
+
+
+class KeptGrant(msgspec.Struct, frozen=True):
+    """A grant as the store has it; *expires* in UTC, counts in bytes."""
+
+    expires: datetime
+    up: int
+    down: int
+    seen_up: int
+    seen_down: int
+    extensions: int
 
 
 async def select_secret(conn: AsyncConnection, day: date) -> bytes:
@@ -27,6 +51,7 @@ async def select_secret(conn: AsyncConnection, day: date) -> bytes:
         return bytes(kept)
     await conn.execute(delete(day_secret))
     await conn.execute(delete(asked))
+    await conn.execute(delete(usage))
     fresh = os.urandom(32)
     await conn.execute(insert(day_secret).values(day=day, secret=fresh))
     return fresh
@@ -37,32 +62,99 @@ async def select_asked(conn: AsyncConnection) -> set[bytes]:
     return {bytes(row.device) for row in await conn.execute(select(asked))}
 
 
-async def select_grants(conn: AsyncConnection) -> dict[str, datetime]:
-    """Every grant that has not been ended: {MAC: expiry in UTC}."""
-    rows = await conn.execute(select(grant))
-    return {row.mac: row.expires if row.expires.tzinfo else row.expires.replace(tzinfo=UTC) for row in rows}
+async def select_usage(conn: AsyncConnection) -> dict[bytes, Usage]:
+    """{mark: what the device had today}, where there is a daily allowance."""
+    return {bytes(row.device): Usage(row.seconds, row.bytes) for row in await conn.execute(select(usage))}
+
+
+async def select_grants(conn: AsyncConnection) -> dict[str, KeptGrant]:
+    """Every grant that has not been ended, by device."""
+    return {
+        row.device: KeptGrant(
+            row.expires if row.expires.tzinfo else row.expires.replace(tzinfo=UTC),
+            *(row.up, row.down, row.seen_up, row.seen_down, row.extensions),
+        )
+        for row in await conn.execute(select(grant))
+    }
 
 
 def save_grants(conn: Connection, batch: Sequence[GrantRow]) -> Sequence[None]:
     """Keep grants, each replacing the device's earlier one (a batch for `Store.write`)."""
-    dialect = postgresql if conn.dialect.name == "postgresql" else sqlite
-    rows = {row.mac: row.expires for row in batch}
+    dialect = _dialect(conn)
+    rows = {row.device: row for row in batch}
+    none = dict.fromkeys(("up", "down", "seen_up", "seen_down"), 0)
     upsert = dialect.insert(grant)
+    names = ("expires", "extensions", *none)
     conn.execute(
-        upsert.on_conflict_do_update(index_elements=["mac"], set_={"expires": upsert.excluded.expires}),
-        [{"mac": mac, "expires": expires} for mac, expires in sorted(rows.items())],
+        upsert.on_conflict_do_update(
+            index_elements=["device"], set_={name: upsert.excluded[name] for name in names}
+        ),
+        [
+            {"device": device, "expires": row.expires, "extensions": row.extensions, **none}
+            for device, row in sorted(rows.items())
+        ],
     )
-    marks = sorted({row.device for row in batch if row.device})
+    marks = sorted({row.mark for row in batch if row.mark})
     if marks:
         conn.execute(dialect.insert(asked).on_conflict_do_nothing(), [{"device": mark} for mark in marks])
     return [None] * len(batch)
 
 
-async def delete_grants(conn: AsyncConnection, macs: Collection[str]) -> None:
+async def extend_grant(conn: AsyncConnection, device: str, expires: datetime, extensions: int) -> None:
+    """Let a grant end at *expires* (UTC) instead; its counts go on."""
+    changed = update(grant).where(grant.c.device == device).values(expires=expires, extensions=extensions)
+    await conn.execute(changed)
+
+
+async def save_counts(conn: AsyncConnection, counts: Sequence[CountRow], used: Mapping[bytes, Usage]) -> None:
+    """Keep what devices took: *counts* of their grants, and what they *used* today by mark."""
+    if counts:
+        names = ("up", "down", "seen_up", "seen_down")
+        change = update(grant).where(grant.c.device == bindparam("key"))
+        await conn.execute(
+            change.values({name: bindparam(f"new_{name}") for name in names}),
+            [
+                {"key": row.device} | {f"new_{name}": getattr(row, name) for name in names}
+                for row in sorted(counts, key=lambda row: row.device)
+            ],
+        )
+    if used:
+        upsert = (postgresql if conn.dialect.name == "postgresql" else sqlite).insert(usage)
+        both = {name: upsert.excluded[name] for name in ("seconds", "bytes")}
+        await conn.execute(
+            upsert.on_conflict_do_update(index_elements=["device"], set_=both),
+            [
+                {"device": mark, "seconds": each.seconds, "bytes": each.bytes}
+                for mark, each in sorted(used.items())
+            ],
+        )
+
+
+async def delete_grants(conn: AsyncConnection, devices: Collection[str]) -> None:
     """Forget ended grants, and with them their MACs."""
-    await conn.execute(delete(grant).where(grant.c.mac.in_(list(macs))))
+    await conn.execute(delete(grant).where(grant.c.device.in_(list(devices))))
 
 
-async def delete_asked(conn: AsyncConnection, mark: bytes) -> None:
-    """Forget that the device of *mark* was asked today."""
-    await conn.execute(delete(asked).where(asked.c.device == mark))
+async def delete_asked(conn: AsyncConnection, marks: Collection[bytes]) -> None:
+    """Forget that the devices of *marks* were asked today."""
+    await conn.execute(delete(asked).where(asked.c.device.in_(list(marks))))
+
+
+async def select_wishes(conn: AsyncConnection) -> dict[str, str]:
+    """{device: verb} of what the technician wants done."""
+    return {row.device: row.verb for row in await conn.execute(select(wish))}
+
+
+async def delete_wishes(conn: AsyncConnection, devices: Collection[str]) -> None:
+    """Take what was done off the list."""
+    await conn.execute(delete(wish).where(wish.c.device.in_(list(devices))))
+
+
+async def insert_wish(conn: AsyncConnection, device: str, verb: str) -> None:
+    """Want *verb* done with *device*; the portal does it within seconds."""
+    await conn.execute(delete(wish).where(wish.c.device == device))
+    await conn.execute(insert(wish).values(device=device, verb=verb))
+
+
+def _dialect(conn: Connection) -> Any:  # noqa: ANN401 - two modules of one shape
+    return postgresql if conn.dialect.name == "postgresql" else sqlite

@@ -16,11 +16,11 @@ def wanted_sysctls(settings: Settings) -> dict[str, str]:
     """{name: value} as it should be here; what this kernel or network namespace does not have is left out."""
     wanted = {"net/ipv4/ip_forward": "1"}
     families = ["ipv4"]
-    if settings.network.net6:
+    if any(network.net6 for network in settings.networks):
         families.append("ipv6")
         wanted["net/ipv6/conf/all/forwarding"] = "1"
         # A box that forwards takes no router advertisement on its uplink unless told so with 2.
-        accept = f"net/ipv6/conf/{settings.network.uplink}/accept_ra"
+        accept = f"net/ipv6/conf/{settings.uplink.interface}/accept_ra"
         if read_sysctl(accept) in ("1", "2"):
             wanted[accept] = "2"
     for family in families:

@@ -15,6 +15,9 @@ from crm.errors import SetupError
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 InterfaceName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.\-]{1,15}$")]
+NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,11}$")]
+MacAddress = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
+Amount = Annotated[int, msgspec.Meta(ge=0, le=10**7)]
 HostName = Annotated[
     str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?(\.|$))*$", max_length=253)
 ]
@@ -41,17 +44,12 @@ class Venue(Section, frozen=True):
     phone: str = ""
 
 
-class Network(Section, frozen=True):
-    """The guest network: where phones are, and where the Internet is."""
+class Uplink(Section, frozen=True):
+    """The way to the Internet, for all networks."""
 
-    guest: InterfaceName = "br-guest"
-    uplink: InterfaceName = "eth0"
-    address4: str = "192.168.50.1/24"
-    address6: str = "fd50:7c3a:1::1/64"
-    lease: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[mh]$")] = "2h"
-    upstream_dns: tuple[str, ...] = ()
+    interface: InterfaceName = "eth0"
+    dns: tuple[str, ...] = ()
     masquerade: bool = True
-    walled_garden: tuple[str, ...] = ()
     off_limits: tuple[str, ...] = (
         "10.0.0.0/8",
         "172.16.0.0/12",
@@ -59,6 +57,43 @@ class Network(Section, frozen=True):
         "169.254.0.0/16",
         "fc00::/7",
     )
+
+
+class Grant(Section, frozen=True):
+    """On what terms a device is online: 0 and an empty list mean *no limit*."""
+
+    minutes: Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 60)] = 240
+    idle_minutes: Amount = 0
+    up_mb: Amount = 0
+    down_mb: Amount = 0
+    total_mb: Amount = 0
+    up_kbit: Amount = 0
+    down_kbit: Amount = 0
+    daily_minutes: Annotated[int, msgspec.Meta(ge=0, le=24 * 60)] = 0
+    daily_mb: Amount = 0
+    opening: tuple[str, ...] = ()
+    extend_minutes: Annotated[int, msgspec.Meta(ge=0, le=24 * 60)] = 60
+    extensions: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
+
+
+class Network(Section, frozen=True):
+    """One network of guests: an SSID, a VLAN or a desk, with what holds on it.
+
+    ``grant`` is the box-wide policy with the keys that this network's own table overrides.
+    """
+
+    name: NetworkName = "guest"
+    interface: InterfaceName = "br-guest"
+    address4: str = "192.168.50.1/24"
+    address6: str = "fd50:7c3a:1::1/64"
+    lease: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[mh]$")] = "2h"
+    walled_garden: tuple[str, ...] = ()
+    questionnaire: str = ""
+    identity: Literal["mac", "mac+ip"] = "mac"
+    hostapd: tuple[str, ...] = ()
+    always: tuple[MacAddress, ...] = ()
+    never: tuple[MacAddress, ...] = ()
+    grant: Grant = Grant()
 
     @property
     def net4(self) -> ipaddress.IPv4Interface:
@@ -88,12 +123,6 @@ class Console(Section, frozen=True):
     port: Port = 8081
 
 
-class Grant(Section, frozen=True):
-    """How long a device stays online."""
-
-    minutes: Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 60)] = 240
-
-
 class Gate(Section, frozen=True):
     """The small privileged process and the socket it listens on."""
 
@@ -110,6 +139,21 @@ class StoreSection(Section, frozen=True):
     password_file: str = ""
 
 
+class ConnectionLogSection(Section, frozen=True):
+    """Whether and how it is kept which device had which address when; see docs/connection-log.md."""
+
+    enabled: bool = False
+    public_key: str = ""
+    days: Annotated[int, msgspec.Meta(ge=0, le=3650)] = 365
+    macs: Literal["hashed", "clear"] = "hashed"
+    path: str = "/var/lib/wificrm/connections.db"
+
+    @property
+    def on(self) -> bool:
+        """Whether connections are recorded; 0 days keep nothing, so nothing is written."""
+        return self.enabled and self.days > 0
+
+
 class Log(Section, frozen=True):
     """How much is told to the journal."""
 
@@ -120,12 +164,16 @@ class Settings(Section, frozen=True):
     """The whole settings file."""
 
     venue: Venue = Venue()
-    network: Network = Network()
+    uplink: Uplink = Uplink()
+    grant: Grant = Grant()
+    networks: Annotated[tuple[Network, ...], msgspec.Meta(min_length=1, max_length=16)] = msgspec.field(
+        default=(Network(),), name="network"
+    )
     portal: Portal = Portal()
     console: Console = Console()
-    grant: Grant = Grant()
     gate: Gate = Gate()
     store: StoreSection = StoreSection()
+    connection_log: ConnectionLogSection = ConnectionLogSection()
     log: Log = Log()
     state: str = "/run/wificrm"
     secrets: str = "/var/lib/wificrm/secrets"

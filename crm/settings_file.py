@@ -1,16 +1,17 @@
 """The settings file: TOML, checked at start with the key, the line and what was expected."""
 
-import ipaddress
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from crm.errors import SetupError
-from crm.settings import Console, Network, Portal, Settings, StoreSection, Venue, given_secret
+from crm.network_checks import check_networks, is_address
+from crm.settings import Console, Portal, Settings, StoreSection, Venue, given_secret
 
 
 def load_settings(path: Path) -> Settings:
@@ -53,6 +54,7 @@ def parse_settings(text: str, name: str = "settings") -> Settings:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{name}: not TOML: {error}") from None
+    _spread_grant(raw)
     try:
         settings = msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
@@ -60,6 +62,20 @@ def parse_settings(text: str, name: str = "settings") -> Settings:
     for key, problem in _check_meaning(settings):
         raise SetupError(f"{name}:{_line_of(text, key)}: {key}: {problem}")
     return settings
+
+
+def _spread_grant(raw: dict[str, Any]) -> None:
+    """Make a lone ``[network]`` the only one of several, and give each the box-wide grant it overrides."""
+    networks = raw.get("network")
+    if isinstance(networks, dict):
+        networks = raw["network"] = [networks]
+    elif networks is None:
+        networks = raw["network"] = [{}]
+    common = raw.get("grant", {})
+    for network in networks if isinstance(networks, list) else ():
+        if isinstance(network, dict) and isinstance(common, dict):
+            own = network.get("grant", {})
+            network["grant"] = common | own if isinstance(own, dict) else own
 
 
 def _explain(error: msgspec.ValidationError, text: str, name: str) -> str:
@@ -75,21 +91,27 @@ def _explain(error: msgspec.ValidationError, text: str, name: str) -> str:
 
 
 def _line_of(text: str, key: str) -> int:
-    """The line (from 1) on which the dotted *key* is set; the nearest table header or 1 when it is not."""
+    """The line (from 1) on which the dotted *key* is set; the nearest table header or 1 when it is not.
+
+    ``network[1].lease`` is looked for in the second ``[[network]]``.
+    """
+    index = re.match(r"[a-z_]+\[([0-9]+)\]", key)
+    skip = int(index.group(1)) + 1 if index else 0
     parts = re.sub(r"\[[^\]]*\]", "", key).split(".")
+    wanted = {".".join(parts[:length]) for length in range(2, len(parts) + 1)} or {key}
+    wanted |= {key} if len(parts) == 1 else set()
     table, found = "", 1
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line)
         if header:
             table = header.group(1)
             if table == parts[0]:
-                found = number
+                skip -= 1
+                found = number if skip == 0 or not index else found
             continue
         assigned = re.match(r"\s*([A-Za-z0-9_\-.\"]+)\s*=", line)
-        if assigned and ".".join(filter(None, [table, assigned.group(1).strip('"')])) in (
-            key,
-            ".".join(parts[:2]),
-        ):
+        here = ".".join(filter(None, [table, assigned.group(1).strip('"')])) if assigned else ""
+        if here in wanted and (skip == 0 or not index):
             return number
     return found
 
@@ -97,43 +119,12 @@ def _line_of(text: str, key: str) -> int:
 def _check_meaning(settings: Settings) -> list[tuple[str, str]]:
     """What the types cannot say: [(key, what is wrong and what was expected)]."""
     return [
-        *_check_network(settings.network),
+        *check_networks(settings),
         *_check_venue(settings.venue),
         *_check_portal(settings.portal, settings.console),
         *_check_stores(settings.store),
+        *_check_connection_log(settings),
     ]
-
-
-def _check_network(network: Network) -> list[tuple[str, str]]:
-    problems: list[tuple[str, str]] = []
-    for key, text, kind, example in (
-        ("network.address4", network.address4, ipaddress.IPv4Interface, "192.168.50.1/24"),
-        ("network.address6", network.address6, ipaddress.IPv6Interface, "fd50:7c3a:1::1/64"),
-    ):
-        try:
-            if (text or key == "network.address4") and kind(text).network.num_addresses < 4:
-                problems.append((key, f"the network is too small for guests; expected e.g. {example}"))
-        except ValueError:
-            problems.append((key, f"expected an address with its prefix, e.g. {example}"))
-    problems += [
-        ("network.upstream_dns", f"{server!r} is not an IP address such as 9.9.9.9")
-        for server in network.upstream_dns
-        if not _is_address(server)
-    ]
-    problems += [
-        ("network.walled_garden", f"{host!r} is not a host name such as dichvucong.gov.vn")
-        for host in network.walled_garden
-        if not re.fullmatch(r"([a-z0-9]([a-z0-9\-]*[a-z0-9])?\.)+[a-z]{2,}", host)
-    ]
-    return problems
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_stores(store: StoreSection) -> list[tuple[str, str]]:
@@ -142,9 +133,18 @@ def _check_stores(store: StoreSection) -> list[tuple[str, str]]:
     return []
 
 
+def _check_connection_log(settings: Settings) -> list[tuple[str, str]]:
+    section = settings.connection_log
+    if section.path in (settings.store.crm, settings.store.access):
+        return [("connection_log.path", "must be a file of its own: nothing joins connections to answers")]
+    if section.on and not section.public_key:
+        return [("connection_log.public_key", "is missing; wificrm connections keygen makes one")]
+    return []
+
+
 def _check_portal(portal: Portal, console: Console) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
-    if not _is_address(console.address):
+    if not is_address(console.address):
         problems.append(("console.address", "expected an IP address such as 127.0.0.1"))
     if bool(portal.certificate) != bool(portal.key):
         problems.append(("portal.key", "certificate and key go together; set both or none"))

@@ -1,9 +1,17 @@
 """Local time at the venue: the day and the daypart are all that an answer keeps."""
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 import msgspec
+
+SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
+"""A clock that shows an earlier time has not been set since the box woke up."""
+
+
+def is_sound(now: datetime) -> bool:
+    """Whether a clock that shows *now* (aware) can be right."""
+    return now >= SOUND_CLOCK
 
 
 class Moment(msgspec.Struct, frozen=True):

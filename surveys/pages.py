@@ -24,8 +24,8 @@ from surveys.answers import check_answer
 from surveys.questions import Question, in_language, next_question, previous_question, progress
 from surveys.store import Answer, Version, save_answers, select_answers
 
-VERSION: web.AppKey[Callable[[], Version]] = web.AppKey("VERSION")
-"""The questionnaire version that the venue asks now."""
+VERSION: web.AppKey[Callable[[str], Version]] = web.AppKey("VERSION")
+"""The questionnaire version that is asked now on the network of that name."""
 
 CHANNEL = "wifi"
 
@@ -44,7 +44,7 @@ async def question_page(request: web.Request) -> web.Response:
 async def save_answer(request: web.Request) -> web.StreamResponse:
     """Save one answer, then ask the next question, or bring the guest online after the last."""
     form = await read_form(request)
-    door, version = request.app[DOORKEEPER], request.app[VERSION]()
+    door, version = request.app[DOORKEEPER], _version(request)
     question, token = _asked(request), form.get("r", "")
     response = door.admit(request, token)
     store = request.app[STORE]
@@ -78,9 +78,13 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
     return see_other(f"/{language}/survey/{following.key}?r={token}")
 
 
+def _version(request: web.Request) -> Version:
+    return request.app[VERSION](request.app[DOORKEEPER].guest(request).network)
+
+
 def _asked(request: web.Request) -> Question:
     key = request.match_info["question"]
-    for question in request.app[VERSION]().questionnaire.questions:
+    for question in _version(request).questionnaire.questions:
         if question.key == key:
             return question
     raise UserError("This question is not asked any more. Please open the survey again.", 404)
@@ -95,7 +99,7 @@ def _show(
     error: UserError | None = None,
     typed: str | None = None,
 ) -> web.Response:
-    language, questionnaire = request.match_info["language"], request.app[VERSION]().questionnaire
+    language, questionnaire = request.match_info["language"], _version(request).questionnaire
     frame = request.app[GUEST_FRAME](request, language)
     before = previous_question(questionnaire, question.key, answers)
     step, of = progress(questionnaire, question.key, answers)

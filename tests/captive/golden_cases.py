@@ -14,12 +14,22 @@ GOLDEN = Path(__file__).parent / "golden"
 _TLS = '[portal]\nname = "portal.example.vn"\ncertificate = "/etc/wificrm/tls.crt"\nkey = "/etc/wificrm/tls.key"\n'
 CASES = {
     "both-families": "",
-    "ipv4-only": '[network]\naddress6 = ""\nmasquerade = false\noff_limits = []\n',
+    "ipv4-only": '[network]\naddress6 = ""\n[uplink]\nmasquerade = false\noff_limits = []\n',
     "tls": _TLS,
     "garden": (
-        '[network]\nguest = "wlan0.20"\nuplink = "ppp0"\naddress4 = "10.20.0.254/24"\n'
-        'address6 = "2001:db8:77::1/64"\nlease = "30m"\nupstream_dns = ["9.9.9.9", "2620:fe::fe"]\n'
+        '[uplink]\ninterface = "ppp0"\ndns = ["9.9.9.9", "2620:fe::fe"]\n'
+        '[network]\ninterface = "wlan0.20"\naddress4 = "10.20.0.254/24"\n'
+        'address6 = "2001:db8:77::1/64"\nlease = "30m"\n'
         'walled_garden = ["dichvucong.gov.vn", "ocsp.example.org"]\n' + _TLS
+    ),
+    "three-networks": (
+        "[grant]\nminutes = 120\nup_kbit = 4000\ndown_kbit = 20000\n"
+        '[[network]]\nname = "hall"\ninterface = "br-hall"\nwalled_garden = ["dichvucong.gov.vn"]\n'
+        '[[network]]\nname = "desks"\ninterface = "br-guest.20"\naddress4 = "192.168.51.1/24"\n'
+        'address6 = "fd50:7c3a:2::1/64"\nalways = ["02:00:00:00:00:aa", "02:00:00:00:00:ab"]\n'
+        "grant = { up_kbit = 0, down_kbit = 0, down_mb = 500, total_mb = 600 }\n"
+        '[[network]]\nname = "yard"\ninterface = "br-yard"\naddress4 = "192.168.52.1/24"\n'
+        'address6 = ""\nidentity = "mac+ip"\n'
     ),
 }
 

@@ -113,7 +113,6 @@ class SmallVenue:
         except BaseException:
             self._stack.close()
             raise
-        network.setdefault("upstream_dns", [WORLD4])
         self.config = folder / "wificrm.toml"
         state = folder / "state"
         lines = [
@@ -121,6 +120,8 @@ class SmallVenue:
             "[gate]",
             f'socket = "{folder}/gate/gate.sock"',
             'group = "nogroup"',
+            "[uplink]",
+            f'dns = ["{WORLD4}"]',
             "[network]",
         ]
         lines += [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in network.items()]

@@ -104,7 +104,7 @@ def test_down_keeps_forwarding_that_was_on_before(venue: SmallVenue):
 
 def test_up_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
     command(venue, "up")
-    venue.box.nft("add element inet wificrm allowed { 02:00:00:00:00:09 timeout 1000s }\n")
+    venue.box.nft("add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 1000s }\n")
     command(venue, "up")
     left = re.search(r"02:00:00:00:00:09 .*expires (\d+)m", table(venue, "wificrm"))
     assert left
@@ -113,9 +113,9 @@ def test_up_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
 
 def test_a_table_of_another_shape_is_replaced_and_who_is_online_stays(venue: SmallVenue):
     venue.box.nft(
-        "table inet wificrm { set allowed { type ether_addr; flags timeout; size 10; }\n"
+        "table inet wificrm { set allowed_guest { type ether_addr; flags timeout; size 10; }\n"
         "set garden4 { type ether_addr; }\n chain old { type filter hook forward priority 0; policy drop; }\n}\n"
-        "add element inet wificrm allowed { 02:00:00:00:00:09 timeout 1000s }\n"
+        "add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 1000s }\n"
     )
     command(venue, "up")
     listed = table(venue, "wificrm")
@@ -159,7 +159,7 @@ def test_status_tells_what_stands(venue: SmallVenue):
     assert command(venue, "status") == nothing
     command(venue, "up")
     venue.gate()
-    venue.box.nft("add element inet wificrm allowed { 02:00:00:00:00:09 timeout 9m }\n")
+    venue.box.nft("add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 9m }\n")
     assert (
         command(venue, "status")
         == "Status(table=True, devices=1, dnsmasq=True, forwarding=True, gate=True)\n"
@@ -179,7 +179,7 @@ def test_check_has_nothing_to_say_of_a_good_box(venue: SmallVenue):
         (["link delete eth0"], "there is no interface eth0"),
         ([f"address delete {BOX4}/24 dev br-guest"], f"ip address add {BOX4}/24 dev br-guest"),
         (["address flush dev br-guest scope global"], "ip address add fd50:7c3a:1::1/64 dev br-guest"),
-        (["address add 192.168.50.77/24 dev eth0"], "choose another network for guests"),
+        (["address add 192.168.50.77/24 dev eth0"], "choose another for guests"),
     ],
 )
 def test_check_says_what_to_do(venue: SmallVenue, spoil: list[str], sentence: str):
@@ -210,8 +210,9 @@ def test_check_finds_a_table_that_drops_what_ours_accepts(venue: SmallVenue):
     venue.box.nft(
         "table inet filter { chain forward { type filter hook forward priority 0; policy drop; }\n}\n"
     )
-    assert "chain forward of table inet filter drops by default: let br-guest through" in command(
-        venue, "check"
+    assert (
+        "chain forward of table inet filter drops by default: let the guests' interfaces through"
+        in command(venue, "check")
     )
 
 

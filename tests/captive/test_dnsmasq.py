@@ -38,7 +38,7 @@ def test_the_pool_begins_and_ends_beside_the_gateway(gateway: str):
     settings = parse_settings(f'[network]\naddress4 = "{gateway}"\naddress6 = ""\n')
     line = next(line for line in render_dnsmasq(settings).splitlines() if line.startswith("dhcp-range="))
     first, last, mask, _ = line.removeprefix("dhcp-range=").split(",")
-    assert settings.network.net4.ip not in (ipaddress.ip_address(first), ipaddress.ip_address(last))
+    assert settings.networks[0].net4.ip not in (ipaddress.ip_address(first), ipaddress.ip_address(last))
     assert mask == "255.255.255.248"
     assert int(ipaddress.ip_address(last)) - int(ipaddress.ip_address(first)) >= 4
 

@@ -52,13 +52,13 @@ def venue(wired: SmallVenue) -> Iterator[SmallVenue]:
     """The venue with nobody online."""
     yield wired
     wired.box.nft(
-        "flush set inet wificrm allowed\nflush set inet wificrm garden4\nflush set inet wificrm heard4\n"
+        "flush set inet wificrm allowed_guest\nflush set inet wificrm garden4\nflush set inet wificrm heard4\n"
     )
     wired.box.run("conntrack", "-F")
 
 
 def allow(venue: SmallVenue, seconds: int = 1000, mac: str = MAC) -> None:
-    venue.box.nft(f"add element inet wificrm allowed {{ {mac} timeout {seconds}s }}\n")
+    venue.box.nft(f"add element inet wificrm allowed_guest {{ {mac} timeout {seconds}s }}\n")
 
 
 def pings(venue: SmallVenue, host: str) -> bool:

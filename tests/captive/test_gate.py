@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from captive.gateway import MAX_DEVICES, MAX_REQUEST, GateClient, GatewayError
+from captive.gateway import MAX_DEVICES, MAX_REQUEST, GateClient, GatewayError, Terms, device_key
 from tests.captive.small_venue import (
     MAC,
     PHONE4,
@@ -29,6 +29,13 @@ from tests.captive.small_venue import (
 pytestmark = [needs_root, pytest.mark.lab]
 
 WORLD, RESET = "the world", "ConnectionRefusedError"
+
+
+DEVICE = device_key("guest", MAC)
+
+
+def device(number: int) -> str:
+    return device_key("guest", mac(number))
 
 
 def mac(number: int) -> str:
@@ -52,7 +59,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
 @pytest.fixture
 def venue(wired: SmallVenue) -> Iterator[SmallVenue]:
     yield wired
-    wired.box.nft("flush set inet wificrm allowed\n")
+    wired.box.nft("flush set inet wificrm allowed_guest\n")
 
 
 @pytest.fixture
@@ -84,35 +91,35 @@ def raw(path: str, data: bytes) -> list[dict[str, object]]:
 
 async def test_allow_deny_list(venue: SmallVenue, gate: GateClient):
     assert await gate.list() == {}
-    await gate.allow({MAC: 600, mac(1): 60})
+    await gate.allow({DEVICE: Terms(600), device(1): Terms(60)})
     assert venue.ask_tcp(WORLD4, 443) == WORLD
     assert venue.ask_tcp(WORLD6, 443) == WORLD
-    leases = await gate.list()
-    assert set(leases) == {MAC, mac(1)}
-    assert 595 <= leases[MAC].seconds <= 600
-    assert leases[MAC].packets > 3
-    assert leases[MAC].bytes > leases[MAC].packets * 40
-    assert (leases[mac(1)].packets, leases[mac(1)].bytes) == (0, 0)
-    await gate.deny([MAC])
+    leases = await gate.list(counts=True)
+    assert set(leases) == {DEVICE, device(1)}
+    assert 595 <= leases[DEVICE].seconds <= 600
+    assert leases[DEVICE].up > 2 * 2 * 40
+    assert leases[DEVICE].down > 2 * 2 * 40
+    assert (leases[device(1)].up, leases[device(1)].down) == (0, 0)
+    await gate.deny([DEVICE])
     assert venue.ask_tcp(WORLD4, 443) == RESET
-    assert set(await gate.list()) == {mac(1)}
-    await gate.deny([MAC, mac(1), mac(2)])  # twice, and one that never was: harmless
+    assert set(await gate.list()) == {device(1)}
+    await gate.deny([DEVICE, device(1), device(2)])  # twice, and one that never was: harmless
     assert await gate.list() == {}
 
 
 async def test_a_lease_is_renewed_and_shortened(venue: SmallVenue, gate: GateClient):
     for seconds in (100, 5000, 50):
-        await gate.allow({MAC: seconds})
-        assert seconds - 3 <= (await gate.list())[MAC].seconds <= seconds
+        await gate.allow({DEVICE: Terms(seconds)})
+        assert seconds - 3 <= (await gate.list())[DEVICE].seconds <= seconds
 
 
 async def test_renewing_never_lets_a_packet_be_refused(venue: SmallVenue, gate: GateClient):
-    await gate.allow({MAC: 600})
+    await gate.allow({DEVICE: Terms(600)})
     with venue.phone.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
         caller.connect((WORLD4, 443))
         assert caller.recv(100)
         for number in range(300):
-            renewal = asyncio.create_task(gate.allow({MAC: 600 + number}))
+            renewal = asyncio.create_task(gate.allow({DEVICE: Terms(600 + number)}))
             for _ in range(10):
                 caller.send(b"x")  # a refused packet would be a reset
                 assert caller.recv(1) == b"x"
@@ -121,8 +128,8 @@ async def test_renewing_never_lets_a_packet_be_refused(venue: SmallVenue, gate: 
 
 
 async def test_more_devices_than_fit_into_one_message(venue: SmallVenue, gate: GateClient):
-    macs = [mac(number) for number in range(2 * MAX_DEVICES + 5)]
-    await gate.allow(dict.fromkeys(macs, 600))
+    macs = [device(number) for number in range(2 * MAX_DEVICES + 5)]
+    await gate.allow(dict.fromkeys(macs, Terms(600)))
     assert set(await gate.list()) == set(macs)
     await gate.deny(macs[1:])
     assert set(await gate.list()) == {macs[0]}
@@ -130,22 +137,28 @@ async def test_more_devices_than_fit_into_one_message(venue: SmallVenue, gate: G
 
 async def test_calls_at_once_share_a_connection_and_each_is_done(venue: SmallVenue, gate: GateClient):
     await asyncio.gather(
-        *(gate.allow({mac(number): 100 + number}) for number in range(200)), *(gate.list() for _ in range(20))
+        *(gate.allow({device(number): Terms(100 + number)}) for number in range(200)),
+        *(gate.list() for _ in range(20)),
     )
-    await asyncio.gather(*(gate.deny([mac(number)]) for number in range(100)))
-    assert set(await gate.list()) == {mac(number) for number in range(100, 200)}
+    await asyncio.gather(*(gate.deny([device(number)]) for number in range(100)))
+    assert set(await gate.list()) == {device(number) for number in range(100, 200)}
 
 
 async def test_the_last_word_on_a_device_holds(venue: SmallVenue, gate: GateClient):
     for _ in range(20):
-        await asyncio.gather(gate.allow({MAC: 50}), gate.deny([MAC]), gate.allow({MAC: 70}), gate.deny([MAC]))
+        await asyncio.gather(
+            gate.allow({DEVICE: Terms(50)}),
+            gate.deny([DEVICE]),
+            gate.allow({DEVICE: Terms(70)}),
+            gate.deny([DEVICE]),
+        )
         assert await gate.list() == {}
-        await asyncio.gather(gate.deny([MAC]), gate.allow({MAC: 50}))
-        assert set(await gate.list()) == {MAC}
+        await asyncio.gather(gate.deny([DEVICE]), gate.allow({DEVICE: Terms(50)}))
+        assert set(await gate.list()) == {DEVICE}
 
 
 async def test_deny_ends_the_flows_of_that_device_and_no_others(venue: SmallVenue, gate: GateClient):
-    await gate.allow({MAC: 600})
+    await gate.allow({DEVICE: Terms(600)})
     assert venue.ask_udp(WORLD4, 443) == WORLD
     assert venue.ask_udp(WORLD6, 443) == WORLD
     other4, other6 = "192.168.50.200", "fd50:7c3a:1::200"
@@ -159,11 +172,11 @@ async def test_deny_ends_the_flows_of_that_device_and_no_others(venue: SmallVenu
         return {line.split(" src=")[1].split()[0] for line in listed.splitlines()}
 
     assert begun_by() >= {PHONE4, PHONE6, other4, other6}
-    await gate.deny([MAC])
+    await gate.deny([DEVICE])
     left = begun_by()
     assert {PHONE4, PHONE6} & left == set()
     assert left >= {other4, other6}
-    await gate.deny([mac(1)])
+    await gate.deny([device(1)])
     assert {other4, other6} & begun_by() == set()
 
 
@@ -173,16 +186,18 @@ async def test_deny_ends_the_flows_of_that_device_and_no_others(venue: SmallVenu
         b"garbage\n",
         b"[]\n",
         b"{}\n",
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01":0}}\n',
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01":99999999}}\n',
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01 }; flush ruleset; #":60}}\n',
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01\\n":60}}\n',
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:0G":60}}\n',
-        b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:0A":60}}\n',
-        b'{"do":"deny","id":1,"macs":["@allowed"]}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01":[0]}}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01":[99999999]}}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01 }; flush ruleset; #":[60]}}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01\\n":[60]}}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:0G":[60]}}\n',
+        b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:0A":[60]}}\n',
+        b'{"do":"deny","id":1,"devices":["@allowed_guest"]}\n',
         b'{"do":"list","id":1,"then":"flush"}\n',
         b'{"do":"stop","id":1}\n',
-        b'{"do":"deny","id":1,"macs":[' + b",".join([b'"02:00:00:00:00:01"'] * (MAX_DEVICES + 1)) + b"]}\n",
+        b'{"do":"deny","id":1,"devices":['
+        + b",".join([b'"guest 02:00:00:00:00:01"'] * (MAX_DEVICES + 1))
+        + b"]}\n",
         b"x" * (MAX_REQUEST + 10),
         b"\xff\xfe\n",
         b"\0" * 100 + b"\n",
@@ -191,11 +206,11 @@ async def test_deny_ends_the_flows_of_that_device_and_no_others(venue: SmallVenu
 async def test_what_is_no_request_is_refused_and_nothing_happens(
     venue: SmallVenue, gate: GateClient, path: str, request_: bytes
 ):
-    await gate.allow({mac(7): 600})
+    await gate.allow({device(7): Terms(600)})
     answers = raw(path, request_)
     assert [answer["id"] for answer in answers] == [0]
     assert answers[0]["error"] == "this is no request"
-    assert set(await gate.list()) == {mac(7)}
+    assert set(await gate.list()) == {device(7)}
 
 
 def speak(venue: SmallVenue, *identity: str) -> str:
@@ -250,7 +265,7 @@ def test_callers_beyond_the_limit_are_told(venue: SmallVenue, path: str):
         "flush ruleset",
         "delete table inet wificrm",
         "flush table inet wificrm",
-        "flush chain inet wificrm upstream",
+        "flush chain inet wificrm upstream_guest",
     ],
 )
 def test_a_table_that_somebody_flushed_is_back_at_once(venue: SmallVenue, loss: str):
@@ -266,9 +281,13 @@ async def test_a_full_set_refuses_with_a_reason_and_others_do_not_suffer(venue: 
         1:
     ]  # room for one
     for start in range(0, len(macs), 1000):
-        venue.box.nft(f"add element inet wificrm allowed {{ {', '.join(macs[start : start + 1000])} }}\n")
+        venue.box.nft(
+            f"add element inet wificrm allowed_guest {{ {', '.join(macs[start : start + 1000])} }}\n"
+        )
     results = await asyncio.gather(
-        gate.allow({mac(1): 60}), gate.allow({mac(2): 60, mac(3): 60}), return_exceptions=True
+        gate.allow({device(1): Terms(60)}),
+        gate.allow({device(2): Terms(60), device(3): Terms(60)}),
+        return_exceptions=True,
     )
     assert results[0] is None
     assert isinstance(results[1], GatewayError)
@@ -279,10 +298,10 @@ def test_nothing_the_gate_says_names_a_device(tmp_path: Path):
     with small_venue(tmp_path / "venue") as venue:
         process = venue.gate()
         path = venue.settings.gate.socket
-        raw(path, b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01":60}}\n')
-        raw(path, b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01":0}}\n')
+        raw(path, b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01":[60]}}\n')
+        raw(path, b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01":[0]}}\n')
         venue.box.nft("flush ruleset\n")
-        raw(path, b'{"do":"deny","id":1,"macs":["02:00:00:00:00:01"]}\n')
+        raw(path, b'{"do":"deny","id":1,"devices":["guest 02:00:00:00:00:01"]}\n')
         process.terminate()
         said = process.stdout.read() if process.stdout else ""
     assert "02:00" not in said.lower()
@@ -302,7 +321,7 @@ class TestOneGateAfterAnother:
     ):
         first = venue.gate()
         gate = GateClient(venue.settings.gate.socket)
-        await gate.allow({MAC: 600})
+        await gate.allow({DEVICE: Terms(600)})
         first.send_signal(number)
         assert first.wait(5) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
         assert Path(venue.settings.gate.socket).exists() is (number == signal.SIGKILL)
@@ -311,12 +330,14 @@ class TestOneGateAfterAnother:
         await asyncio.sleep(0.3)
         assert not asked.done()
         await asyncio.to_thread(venue.gate)
-        assert set(await asked) == {MAC}
+        assert set(await asked) == {DEVICE}
         await gate.close()
 
     def test_the_kernel_ends_a_lease_with_the_gate_stopped(self, venue: SmallVenue):
         process = venue.gate()
-        assert raw(venue.settings.gate.socket, f'{{"do":"allow","id":1,"leases":{{"{MAC}":2}}}}\n'.encode())
+        assert raw(
+            venue.settings.gate.socket, f'{{"do":"allow","id":1,"leases":{{"{DEVICE}":[2]}}}}\n'.encode()
+        )
         assert venue.ask_tcp(WORLD4, 443) == WORLD
         process.kill()
         assert eventually(lambda: venue.ask_tcp(WORLD4, 443) == RESET)
@@ -332,7 +353,7 @@ class TestOneGateAfterAnother:
         time.sleep(0.3)
         assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
         answer = raw(
-            venue.settings.gate.socket, b'{"do":"allow","id":1,"leases":{"02:00:00:00:00:01":60}}\n'
+            venue.settings.gate.socket, b'{"do":"allow","id":1,"leases":{"guest 02:00:00:00:00:01":[60]}}\n'
         )[0]
         assert "was taken down" in str(answer["error"])
         assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
@@ -362,9 +383,9 @@ class TestOneGateAfterAnother:
             assert process.stdout
             assert process.stdout.readline() == "open\n"
             assert raw(venue.settings.gate.socket, b'{"do":"list","id":1}\n') == [{"id": 1}]
-            assert raw(venue.settings.gate.socket, f'{{"do":"deny","id":1,"macs":["{MAC}"]}}\n'.encode()) == [
-                {"id": 1}
-            ]
+            assert raw(
+                venue.settings.gate.socket, f'{{"do":"deny","id":1,"devices":["{DEVICE}"]}}\n'.encode()
+            ) == [{"id": 1}]
         finally:
             process.terminate()
             process.communicate(timeout=5)

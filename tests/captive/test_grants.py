@@ -8,13 +8,16 @@ import pytest
 from sqlalchemy import text
 
 from captive.door import Door
-from captive.gateway import OpenGateway
+from captive.gateway import OpenGateway, Terms, device_key
 from captive.grants import Grants
 from captive.neighbours import Loopback
+from captive.policy import Policy
 from crm.migrate import migrate
+from crm.settings import Grant, Network
 from crm.store import Store, open_store
 
 MAC = "02:00:00:00:00:0a"
+DEVICE = device_key("guest", MAC)
 DAY = date(2026, 11, 21)
 
 
@@ -36,7 +39,8 @@ async def access(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 async def make(access: Store, gateway: OpenGateway, clock: Clock, minutes: int = 60) -> Grants:
-    grants = Grants(access, gateway, clock, minutes)
+    policy = Policy(Network(grant=Grant(minutes=minutes)))
+    grants = Grants(access, gateway, clock, {"guest": policy})
     await grants.load(DAY)
     return grants
 
@@ -49,29 +53,29 @@ async def rows(access: Store, table: str) -> list[tuple[object, ...]]:
 async def test_a_grant_reaches_the_gateway_and_survives_a_restart(access: Store) -> None:
     clock, kernel = Clock(), OpenGateway()
     grants = await make(access, kernel, clock)
-    assert grants.seconds_left(MAC) == 0
-    await grants.grant(MAC)
-    assert 3590 <= grants.seconds_left(MAC) <= 3600
-    assert (await kernel.list())[MAC].seconds >= 3590
+    assert grants.seconds_left(DEVICE) == 0
+    await grants.grant(DEVICE)
+    assert 3590 <= grants.seconds_left(DEVICE) <= 3600
+    assert (await kernel.list())[DEVICE].seconds >= 3590
 
     rebooted = OpenGateway()
     clock.now += timedelta(minutes=20)
     again = await make(access, rebooted, clock)
-    assert again.seconds_left(MAC) == 0  # not before the kernel lets it through
+    assert again.seconds_left(DEVICE) == 0  # not before the kernel lets it through
     await again.reconcile()
-    assert 2380 <= again.seconds_left(MAC) <= 2400
-    assert 2380 <= (await rebooted.list())[MAC].seconds <= 2400
-    assert again.was_asked(MAC)
+    assert 2380 <= again.seconds_left(DEVICE) <= 2400
+    assert 2380 <= (await rebooted.list())[DEVICE].seconds <= 2400
+    assert again.was_asked(DEVICE)
 
 
 async def test_what_ran_out_while_we_were_away_is_ended_and_its_mac_forgotten(access: Store) -> None:
     clock = Clock()
-    await (await make(access, OpenGateway(), clock)).grant(MAC)
+    await (await make(access, OpenGateway(), clock)).grant(DEVICE)
     clock.now += timedelta(minutes=61)
     kernel = OpenGateway()
     grants = await make(access, kernel, clock)
     await grants.reconcile()
-    assert grants.seconds_left(MAC) == 0
+    assert grants.seconds_left(DEVICE) == 0
     assert await kernel.list() == {}
     assert await rows(access, "grant") == []
 
@@ -80,36 +84,36 @@ async def test_a_clock_that_jumps_ends_nobodys_grant(access: Store) -> None:
     clock, kernel = Clock(), OpenGateway()
     clock.now = datetime(1970, 1, 1, tzinfo=UTC)
     grants = await make(access, kernel, clock)
-    await grants.grant(MAC)
+    await grants.grant(DEVICE)
     clock.now = datetime(2026, 11, 21, tzinfo=UTC)
     await grants.reconcile()
-    assert grants.seconds_left(MAC) > 3500
-    assert MAC in await kernel.list()
+    assert grants.seconds_left(DEVICE) > 3500
+    assert DEVICE in await kernel.list()
 
 
 async def test_the_kernel_is_made_to_agree_with_the_book(access: Store) -> None:
     kernel = OpenGateway()
     grants = await make(access, kernel, Clock())
-    await grants.grant(MAC)
-    await kernel.deny([MAC])
-    await kernel.allow({"02:00:00:00:00:0b": 500})
+    await grants.grant(DEVICE)
+    await kernel.deny([DEVICE])
+    await kernel.allow({device_key("guest", "02:00:00:00:00:0b"): Terms(500)})
     await grants.reconcile()
-    assert set(await kernel.list()) == {MAC}
-    await kernel.allow({MAC: 100_000})
+    assert set(await kernel.list()) == {DEVICE}
+    await kernel.allow({DEVICE: Terms(100_000)})
     await grants.reconcile()
-    assert (await kernel.list())[MAC].seconds <= 3600
+    assert (await kernel.list())[DEVICE].seconds <= 3600
 
 
 async def test_asked_today_goes_at_midnight_with_its_secret(access: Store) -> None:
     grants = await make(access, OpenGateway(), Clock())
-    await grants.grant(MAC)
+    await grants.grant(DEVICE)
     before = await rows(access, "day_secret")
-    assert grants.was_asked(MAC)
+    assert grants.was_asked(DEVICE)
     assert len(await rows(access, "asked")) == 1
 
     await grants.start_day(DAY + timedelta(days=1))
 
-    assert not grants.was_asked(MAC)
+    assert not grants.was_asked(DEVICE)
     assert await rows(access, "asked") == []
     after = await rows(access, "day_secret")
     assert len(after) == 1
@@ -118,7 +122,7 @@ async def test_asked_today_goes_at_midnight_with_its_secret(access: Store) -> No
 
 async def test_the_mark_does_not_hold_the_mac(access: Store) -> None:
     grants = await make(access, OpenGateway(), Clock())
-    await grants.grant(MAC)
+    await grants.grant(DEVICE)
     [(mark,)] = await rows(access, "asked")
     assert isinstance(mark, bytes)
     assert bytes.fromhex(MAC.replace(":", "")) not in mark
@@ -127,18 +131,18 @@ async def test_the_mark_does_not_hold_the_mac(access: Store) -> None:
 async def test_playing_another_phone_forgets_this_one(access: Store) -> None:
     kernel = OpenGateway()
     grants = await make(access, kernel, Clock())
-    await grants.grant(MAC)
-    await grants.forget(MAC)
-    assert not grants.was_asked(MAC)
-    assert grants.seconds_left(MAC) == 0
+    await grants.grant(DEVICE)
+    await grants.forget(DEVICE)
+    assert not grants.was_asked(DEVICE)
+    assert grants.seconds_left(DEVICE) == 0
     assert await kernel.list() == {}
     assert await rows(access, "grant") == await rows(access, "asked") == []
 
 
 async def test_a_probe_gets_its_redirect_whatever_fails_behind_it(access: Store) -> None:
     grants = await make(access, OpenGateway(), Clock())
-    door = Door(grants, Loopback(), b"k" * 32, "V", "net")
+    door = Door(grants, Loopback("guest"), b"k" * 32, "V")
     await door.start_day(DAY)
     await access.close()
-    await door.welcome_back(MAC)  # must not raise
-    assert grants.seconds_left(MAC) == 0
+    await door.welcome_back(DEVICE)  # must not raise
+    assert grants.seconds_left(DEVICE) == 0

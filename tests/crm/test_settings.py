@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 def every_key() -> set[str]:
     keys = set()
     for name, value in msgspec.structs.asdict(Settings()).items():
-        if isinstance(value, msgspec.Struct):
+        if name == "networks":
+            keys |= {f"network.{key}" for key in value[0].__struct_fields__}
+        elif isinstance(value, msgspec.Struct):
             keys |= {f"{name}.{key}" for key in msgspec.structs.asdict(value)}
         else:
             keys.add(name)
@@ -30,6 +32,7 @@ def test_the_example_is_the_defaults_and_has_every_key() -> None:
     uncommented = re.sub(r"(?m)^#(?=[a-z_0-9]+ *=|\[)", "", example())
     assert parse_settings(uncommented) == Settings()
     raw = tomllib.loads(uncommented)
+    raw["network"] = {"grant": {}, **raw["network"][0]}  # it stands in the text as an override
     keys = {
         f"{name}.{key}" if isinstance(value, dict) else name
         for name, value in raw.items()
@@ -50,14 +53,29 @@ def test_every_key_stands_in_the_readme() -> None:
         ("[portal]\n\nprot = 3\n", r"f:3: portal\.prot: there is no such setting"),
         ("[portal]\nport = 70000\n", r"f:2: portal\.port: "),
         ("x=\n", r"f: not TOML: .*line 1"),
-        ('[network]\nguest="a"\naddress4 = "1.2.3.4/33"\n', r"f:3: network\.address4: .*192\.168"),
-        ('[network]\nguest="a b; rm"\n', r"f:2: network\.guest: "),
-        ('[network]\nwalled_garden = ["x y"]\n', r"f:2: network\.walled_garden: "),
+        ('[network]\ninterface="a"\naddress4 = "1.2.3.4/33"\n', r"f:3: network\[0\]\.address4: .*192\.168"),
+        ('[network]\ninterface="a b; rm"\n', r"f:2: network\[0\]\.interface: "),
+        ('[network]\nwalled_garden = ["x y"]\n', r"f:2: network\[0\]\.walled_garden: "),
         ('[venue]\nlanguages=["vi","fr"]\n', r"venue\.names: the name in 'fr' is missing"),
         ('[venue]\ntimezone = "Hanoi"\n', r"f:2: venue\.timezone: .*Asia/Ho_Chi_Minh"),
         ('[store]\ncrm = "/a"\naccess = "/a"\n', r"f:3: store\.access: must not be"),
         ('[portal]\ncertificate = "/c"\n', r"portal\.key: certificate and key go together"),
         ("[console]\nport = 8080\n", r"must differ"),
+        ('[grant]\nminutes = "a"\n', r"f:2: grant\.minutes: "),
+        (
+            '[[network]]\nname="a"\n[[network]]\nname="a"\ninterface="b"\n',
+            r"f:4: network\[1\]\.name: two networks",
+        ),
+        (
+            '[[network]]\nname="a"\n[[network]]\nname="b"\ninterface="b"\n',
+            r"network\[1\]\.address4: .*overlap",
+        ),
+        ('[[network]]\n[[network]]\nname="b"\n', r"network\[1\]\.interface: br-guest belongs to"),
+        ('[network]\ninterface="eth0"\n', r"f:2: network\[0\]\.interface: eth0 is the uplink"),
+        ('[network]\nwalled_garden=["*.gstatic.com"]\n', r"f:2: .*opens connectivitycheck\.gstatic\.com"),
+        ('[network]\nidentity = "mac+ip"\n', r"f:2: network\[0\]\.identity: it needs address6"),
+        ('[network]\n[network.grant]\nopening = ["mo 8-17"]\n', r"f:3: .*mon-fri 07:30-17:00"),
+        ('[network]\nalways = ["02:00:00:00:00:01"]\nnever = ["02:00:00:00:00:01"]\n', r"f:3: .*always too"),
     ],
 )
 def test_a_mistake_is_told_with_its_line_and_what_was_expected(text: str, complaint: str) -> None:

@@ -41,12 +41,14 @@ secrets = "{home}/data/secrets"
 code = "{venue}"
 names = {{ vi = "Trung tâm thử nghiệm", en = "Lab Centre" }}
 
+[uplink]
+interface = "{uplink}"
+dns = ["{resolver}"]
+
 [network]
-guest = "{bridge}"
-uplink = "{uplink}"
+interface = "{bridge}"
 address4 = "{address4}/{prefix4}"
 address6 = "{address6}/64"
-upstream_dns = ["{resolver}"]
 walled_garden = ["garden.example"]
 
 [portal]
@@ -205,7 +207,7 @@ class Gateway:
     def allowed(self) -> dict[str, int]:
         """{MAC: seconds left} as the kernel has it."""
         listing = msgspec.json.decode(
-            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed")
+            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed_guest")
         )
         found = {}
         for item in listing["nftables"]:

@@ -93,18 +93,18 @@ def test_a_table_taken_away_comes_back_with_its_leases(
 
 def has_table(gateway: Gateway) -> bool:
     """Whether our table is there with its set."""
-    return "set allowed" in gateway.namespace.run("nft", "list", "ruleset")
+    return "set allowed_guest" in gateway.namespace.run("nft", "list", "ruleset")
 
 
 def test_a_lease_taken_out_of_the_set_comes_back(phone: Phone, gateway: Gateway) -> None:
     skip(phone)
-    gateway.namespace.run("nft", "flush", "set", "inet", "wificrm", "allowed")
+    gateway.namespace.run("nft", "flush", "set", "inet", "wificrm", "allowed_guest")
     assert eventually(lambda: is_online(phone))
 
 
 def test_a_device_that_somebody_put_into_the_set_goes(phone: Phone, gateway: Gateway) -> None:
     gateway.namespace.run(
-        "nft", "add", "element", "inet", "wificrm", "allowed", "{", phone.mac, "timeout", "1h", "}"
+        "nft", "add", "element", "inet", "wificrm", "allowed_guest", "{", phone.mac, "timeout", "1h", "}"
     )
     assert phone.tcp(STRAY4, 443) == "open"
     assert eventually(lambda: phone.tcp(STRAY4, 443) == "reset")

@@ -1,0 +1,83 @@
+"""What each device takes, and what it may take, in nft: counted, held to a rate, ended at an amount.
+
+Uploads are met in the forward hook of table inet, where the sender's MAC is still known. Downloads are met
+where they leave for the device, in the egress hook of table netdev (Linux 5.16), the first place where the
+receiver's MAC is known for both address families; the box's own answers pass there uncounted.
+"""
+
+from typing import Literal
+
+from crm.settings import Network, Settings
+
+DOWNWARD = 0x0800_0000
+"""The mark of packets forwarded to a guest, by which the egress hook tells them from the box's own."""
+MEGABYTE = 1_000_000
+BYTES_PER_KBIT = 125
+LEAST_BURST = 128 * 1024
+"""Bytes: the kernel hands TCP over in pieces of up to 64 KiB, of which two must pass at the lowest rate."""
+
+
+def block(head: str, *lines: str) -> str:
+    """A set or chain as nft writes it."""
+    return f"\t{head} {{\n" + "".join(f"\t\t{line}\n" for line in lines if line) + "\t}\n"
+
+
+def set_kinds(network: Network, way: Literal["up", "down"], *also: str) -> dict[str, list[str]]:
+    """{set name: its lines} of *network* for one *way*; *also* names sets that are filled from outside."""
+    key = "type ether_addr . ipv4_addr" if network.identity == "mac+ip" else "type ether_addr"
+    kept = [key, "flags dynamic,timeout"]
+    sets = {f"{name}_{network.name}": [key, "flags timeout"] for name in also}
+    sets[f"{way}_{network.name}"] = [*kept, "timeout 1d", "counter"]
+    rate, amount = _limits(network, way)
+    if amount:
+        sets[f"spent_{way}_{network.name}"] = [*kept, "timeout 1d"]
+    if rate:
+        sets[f"rate_{way}_{network.name}"] = [*kept, "timeout 1m"]
+    return sets
+
+
+def upward_limits(network: Network, match: str) -> list[str]:
+    """Rules that hold an allowed device to its rate and amount, and count what it sends."""
+    return _limit_rules(network, "up", match, "goto refuse")
+
+
+def netdev_table(settings: Settings, table: str, size: int) -> str:
+    """The second table, for what goes down to the devices."""
+    parts = []
+    for network in settings.networks:
+        match = "ether daddr . ip daddr" if network.identity == "mac+ip" else "ether daddr"
+        for name, lines in set_kinds(network, "down").items():
+            parts.append(block(f"set {name}", *lines, f"size {size}"))
+        hook = f'type filter hook egress device "{network.interface}" priority filter; policy accept;'
+        others = f"meta mark and {DOWNWARD:#010x} != {DOWNWARD:#010x} accept"
+        rules = [hook, others, *_limit_rules(network, "down", match, "drop")]
+        parts.append(block(f"chain egress_{network.name}", *rules))
+    inside = "\n".join(parts)
+    return f"\ntable netdev {table}\nflush table netdev {table}\n\ntable netdev {table} {{\n{inside}}}\n"
+
+
+def metered_sets(network: Network, way: Literal["up", "down"]) -> list[str]:
+    """The sets that begin anew with each grant: what was counted, and what counts towards an amount."""
+    return [name for name in set_kinds(network, way) if not name.startswith("rate_")]
+
+
+def _limits(network: Network, way: Literal["up", "down"]) -> tuple[int, int]:
+    """(bytes a second, bytes) that a device may take in one grant; 0: no limit.
+
+    The total is no more than an upper bound for each way here; whoever reads both counts ends it.
+    """
+    grant = network.grant
+    rate, own = (grant.up_kbit, grant.up_mb) if way == "up" else (grant.down_kbit, grant.down_mb)
+    amounts = [each for each in (own, grant.total_mb) if each]
+    return rate * BYTES_PER_KBIT, min(amounts) * MEGABYTE if amounts else 0
+
+
+def _limit_rules(network: Network, way: Literal["up", "down"], match: str, verdict: str) -> list[str]:
+    rate, amount = _limits(network, way)
+    rules = []
+    if amount:
+        rules.append(f"update @spent_{way}_{network.name} {{ {match} quota over {amount} bytes }} {verdict}")
+    if rate:
+        limit = f"limit rate over {rate} bytes/second burst {max(rate // 2, LEAST_BURST)} bytes"
+        rules.append(f"update @rate_{way}_{network.name} {{ {match} {limit} }} drop")
+    return [*rules, f"update @{way}_{network.name} {{ {match} }}"]

@@ -1,0 +1,132 @@
+"""On what terms a device is let through now, or why it is not. Rules only: no clock, no store."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from captive.metering import MEGABYTE
+from crm.opening_hours import open_until, parse_hours
+from crm.settings import Grant, Network
+
+Reason = Literal["closed", "used_up", "blocked"]
+
+
+class Refusal(Exception):  # noqa: N818 - the rules' own word for it
+    """The device is not let through, for a *reason* that its page tells."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a device had today: *seconds* online and *bytes* both ways, grants that ended included."""
+
+    seconds: float = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Taken:
+    """What a device took in one grant, in bytes; since when, on the monotonic clock, it takes nothing.
+
+    ``seen_up`` and ``seen_down`` are the kernel's counts as last read: what is counted there begins at zero
+    whenever the kernel lost its table.
+    """
+
+    up: int = 0
+    down: int = 0
+    seen_up: int = 0
+    seen_down: int = 0
+    quiet_since: float = 0
+
+    def read(self, up: int, down: int, now: float) -> int:
+        """Take in the kernel's counts of *now*; the bytes that came to them since the last time."""
+        more_up = up - self.seen_up if up >= self.seen_up else up
+        more_down = down - self.seen_down if down >= self.seen_down else down
+        self.seen_up, self.seen_down = up, down
+        self.up, self.down = self.up + more_up, self.down + more_down
+        if more_up or more_down:
+            self.quiet_since = now
+        return more_up + more_down
+
+
+class Policy:
+    """The policy of one network."""
+
+    def __init__(self, network: Network) -> None:
+        self.grant: Grant = network.grant
+        self._hours = parse_hours(network.grant.opening)
+        self._never = frozenset(network.never)
+        self._always = frozenset(network.always)
+
+    @property
+    def is_daily(self) -> bool:
+        """Whether what a device had today matters at all; where it does not, nothing of it is kept."""
+        return bool(self.grant.daily_minutes or self.grant.daily_mb)
+
+    @property
+    def longest(self) -> int:
+        """Seconds that a grant may last with all its extensions."""
+        return (self.grant.minutes + self.grant.extensions * self.grant.extend_minutes) * 60
+
+    def is_always(self, mac: str) -> bool:
+        """Whether *mac* is let through by the table itself, without a grant."""
+        return mac in self._always
+
+    def seconds(self, mac: str, now: datetime | None, today: Usage) -> int:
+        """How long a grant that begins *now* may last, in seconds. Raises `Refusal`.
+
+        *now* is local time; None while the clock is known to be wrong: then no hour closes anything.
+        """
+        return self._within(self.grant.minutes * 60, mac, now, today)
+
+    def extended(self, mac: str, now: datetime | None, today: Usage, left: int) -> int:
+        """Seconds from *now* after one extension of a grant that has *left*. Raises `Refusal`."""
+        return self._within(left + self.grant.extend_minutes * 60, mac, now, today)
+
+    def _within(self, seconds: int, mac: str, now: datetime | None, today: Usage) -> int:
+        if mac in self._never:
+            raise Refusal("blocked")
+        closes = open_until(self._hours, now) if now else None
+        if now and closes:
+            seconds = min(seconds, int((closes - now).total_seconds()))
+            if seconds <= 0:
+                raise Refusal("closed")
+        if self.grant.daily_minutes:
+            seconds = min(seconds, int(self.grant.daily_minutes * 60 - today.seconds))
+        if seconds <= 0 or self._is_over(today.bytes, self.grant.daily_mb):
+            raise Refusal("used_up")
+        return seconds
+
+    def is_spent(self, taken: Taken, today: Usage, now: float) -> bool:
+        """Whether a grant ends before its time: too much was taken, or for too long nothing at all."""
+        grant = self.grant
+        return (
+            self._is_over(taken.up, grant.up_mb)
+            or self._is_over(taken.down, grant.down_mb)
+            or self._is_over(taken.up + taken.down, grant.total_mb)
+            or self._is_over(today.bytes, grant.daily_mb)
+            or self.is_idle(taken, now)
+        )
+
+    def is_idle(self, taken: Taken, now: float) -> bool:
+        """Whether nothing was taken for too long."""
+        return bool(self.grant.idle_minutes) and now - taken.quiet_since >= self.grant.idle_minutes * 60
+
+    def bytes_left(self, taken: Taken, today: Usage) -> int | None:
+        """Bytes that may still be taken; None: no limit (RFC 8908, ``bytes-remaining``)."""
+        grant = self.grant
+        limits = (
+            (grant.up_mb, taken.up),
+            (grant.down_mb, taken.down),
+            (grant.total_mb, taken.up + taken.down),
+            (grant.daily_mb, today.bytes),
+        )
+        left = [most * MEGABYTE - used for most, used in limits if most]
+        return max(0, min(left)) if left else None
+
+    @staticmethod
+    def _is_over(used: int, most: int) -> bool:
+        return bool(most) and used >= most * MEGABYTE

@@ -1,0 +1,106 @@
+"""What is wrong with the networks of the settings, beyond what their types say."""
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Iterator
+
+from crm.opening_hours import parse_hours
+from crm.probe_hosts import garden_would_hide_portal
+from crm.settings import Network, Settings
+
+Problem = tuple[str, str]
+"""(the dotted key, what is wrong with it and what was expected)"""
+
+
+def check_networks(settings: Settings) -> list[Problem]:
+    """Every problem with the uplink and the networks, in the order of the file."""
+    return [
+        *_check_uplink(settings),
+        *(problem for number, each in enumerate(settings.networks) for problem in _check_one(number, each)),
+        *_check_apart(settings),
+    ]
+
+
+def is_address(text: str) -> bool:
+    """Whether *text* is an IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_uplink(settings: Settings) -> Iterator[Problem]:
+    for server in settings.uplink.dns:
+        if not is_address(server):
+            yield "uplink.dns", f"{server!r} is not an IP address such as 9.9.9.9"
+    for network in settings.uplink.off_limits:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield "uplink.off_limits", f"{network!r} is not a network such as 10.0.0.0/8"
+
+
+def _check_one(number: int, network: Network) -> Iterator[Problem]:
+    key = f"network[{number}]"
+    yield from _check_addresses(key, network)
+    for host in network.walled_garden:
+        yield from ((f"{key}.walled_garden", problem) for problem in _check_host(host))
+    try:
+        parse_hours(network.grant.opening)
+    except ValueError as error:
+        yield f"{key}.grant.opening", str(error)
+    if network.identity == "mac+ip" and network.address6:
+        yield (
+            f"{key}.identity",
+            'it needs address6 = "": behind a repeater nothing tells which IPv6 addresses are of one phone',
+        )
+    for mac in set(network.always) & set(network.never):
+        yield f"{key}.never", f"{mac} stands in always too; it can only be in one of them"
+
+
+def _check_addresses(key: str, network: Network) -> Iterator[Problem]:
+    for name, text, kind, example in (
+        ("address4", network.address4, ipaddress.IPv4Interface, "192.168.50.1/24"),
+        ("address6", network.address6, ipaddress.IPv6Interface, "fd50:7c3a:1::1/64"),
+    ):
+        try:
+            if (text or name == "address4") and kind(text).network.num_addresses < 4:
+                yield f"{key}.{name}", f"the network is too small for guests; expected e.g. {example}"
+        except ValueError:
+            yield f"{key}.{name}", f"expected an address with its prefix, e.g. {example}"
+
+
+def _check_host(host: str) -> Iterator[str]:
+    name = host.removeprefix("*.")
+    if not re.fullmatch(r"([a-z0-9]([a-z0-9\-]*[a-z0-9])?\.)+[a-z]{2,}", name):
+        yield f"{host!r} is not a host name such as dichvucong.gov.vn"
+    elif probe := garden_would_hide_portal(name):
+        yield (
+            f"{host!r} opens {probe}, which phones ask whether they are online: they would believe so, and "
+            "never show the portal"
+        )
+
+
+def _check_apart(settings: Settings) -> Iterator[Problem]:
+    for (_, one), (number, other) in itertools.combinations(enumerate(settings.networks), 2):
+        key = f"network[{number}]"
+        if one.name == other.name:
+            yield f"{key}.name", f"two networks are called {other.name!r}; each needs a name of its own"
+        if one.interface == other.interface:
+            yield f"{key}.interface", f"{other.interface} belongs to the network {one.name!r} already"
+        try:
+            overlap = one.net4.network.overlaps(other.net4.network) or (
+                one.net6 and other.net6 and one.net6.network.overlaps(other.net6.network)
+            )
+        except ValueError:
+            continue  # told already
+        if overlap:
+            yield f"{key}.address4", f"its addresses overlap with those of the network {one.name!r}"
+    for number, network in enumerate(settings.networks):
+        if network.interface == settings.uplink.interface:
+            yield (
+                f"network[{number}].interface",
+                f"{network.interface} is the uplink too: guests need their own interface",
+            )
