@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-from datetime import date
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import uvloop
 
 import campaigns.command
+import captive.connections.arguments
 import crm.staff_command
-from crm.command_line import add_place, fail
+from crm.command_line import add_place, day, fail
 from crm.errors import SetupError, UserError
 from crm.settings import DEFAULT_PATH
 from surveys.report_job import FORMATS
@@ -49,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         add_place(command)
         module.add_arguments(command)
+    summary = "keys, state, sealed exports and audit of the connection log"
+    command = commands.add_parser("connections", help=summary, description=f"{summary.capitalize()}.")
+    captive.connections.arguments.add_arguments(command)
     return parser
 
 
@@ -116,10 +119,10 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
         "--venue", action="append", required=True, metavar="V", help="code; repeat for several"
     )
     command.add_argument(
-        "--from", dest="first", type=_day, required=True, metavar="D", help="first day, 2026-01-31"
+        "--from", dest="first", type=day, required=True, metavar="D", help="first day, 2026-01-31"
     )
     command.add_argument(
-        "--to", dest="last", type=_day, required=True, metavar="D", help="last day, 2026-12-31"
+        "--to", dest="last", type=day, required=True, metavar="D", help="last day, 2026-12-31"
     )
     command.add_argument("--format", choices=FORMATS, required=True)
     command.add_argument("-o", dest="output", type=Path, required=True, metavar="FILE", help="file to write")
@@ -127,13 +130,6 @@ def _add_report(commands: Any) -> None:  # noqa: ANN401
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="settings file")
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-01-31") from None
 
 
 def _port(text: str) -> int:

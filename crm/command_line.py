@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 
 from crm.settings import DEFAULT_PATH
@@ -25,6 +26,14 @@ def add_place(command: argparse.ArgumentParser, *, again: bool = False) -> None:
         default=nothing if again else DEFAULT_PATH,
         help="settings file",
     )
+
+
+def day(text: str) -> date:
+    """The day that *text* (2026-01-31) is, for argparse."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a day such as 2026-01-31") from None
 
 
 def say(sentence: str) -> int:
