@@ -72,7 +72,7 @@ def test_an_extension_keeps_within_the_same_limits() -> None:
         ({"total_mb": 3, "down_mb": 1}, 0, MB + 1, 0),
     ],
 )
-def test_amounts(grant: dict[str, int], up: int, down: int, left: int | None) -> None:
+def test_amounts(grant: dict[str, Any], up: int, down: int, left: int | None) -> None:
     terms = policy(**grant)
     taken = Taken(up=up, down=down)
     assert terms.bytes_left(taken, Usage()) == left
