@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from importlib import import_module
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -18,23 +19,24 @@ import surveys.console
 import surveys.pages
 from campaigns.notices import VenueNotices
 from captive.certificate import Certificate
+from captive.connections.retention import Retention
 from captive.door import Door
 from captive.first_page import FirstPages
 from captive.gateway import GateClient, Gateway, OpenGateway
-from captive.grants import Grants
+from captive.grants import Grants, Journal, NoJournal
 from captive.guest_web import (
+    CERTIFICATE,
     DOOR,
     GATED,
     HEADERS,
-    ORIGIN,
     guest_headers,
-    guest_origin,
     guest_style,
     make_frame,
     make_guest_middleware,
 )
 from captive.neighbours import Loopback, Neighbours, follow_neighbours
 from captive.pages import DEMO, FIRST_PAGES
+from captive.store import select_grants
 from captive.policy import Policy
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.errors import SetupError
@@ -95,7 +97,12 @@ def _share(app: web.Application, deps: Deps) -> None:
 
 
 def make_portal(
-    deps: Deps, door: Door, version: Callable[[str], Version], *, demo: bool = False
+    deps: Deps,
+    door: Door,
+    version: Callable[[str], Version],
+    certificate: Certificate,
+    *,
+    demo: bool = False,
 ) -> web.Application:
     """The guest portal."""
     settings = deps.settings
@@ -105,7 +112,8 @@ def make_portal(
     _share(app, deps)
     app[DOOR] = door
     app[DOORKEEPER] = door
-    app[HEADERS], app[ORIGIN], app[GATED] = headers, guest_origin(settings), settings.gate.gateway != "open"
+    app[HEADERS], app[GATED] = headers, settings.gate.gateway != "open"
+    app[CERTIFICATE] = certificate
     app[GUEST_FRAME] = make_frame(settings, style)
     app[NOTICES] = VenueNotices(deps.store, settings.venue.code)
     app[VERSION], app[DEMO] = version, demo
@@ -169,9 +177,9 @@ async def running(
 
         today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
         door = await _open_door(stack, settings, access, clock, today)
-        portal = make_portal(deps, door, versions.__getitem__, demo=demo)
+        certificate = Certificate(settings)
+        portal = make_portal(deps, door, versions.__getitem__, certificate, demo=demo)
         await portal[FIRST_PAGES].refresh(today)
-        certificate = Certificate(settings) if settings.tls else None
         await _listen(stack, settings, portal, make_console(deps), certificate, host)
         await door.grants.reconcile()
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
@@ -194,13 +202,35 @@ async def _open_door(
     stack.push_async_callback(neighbours.close)
     zone = ZoneInfo(settings.venue.timezone)
     policies = {network.name: Policy(network) for network in settings.networks}
-    grants = Grants(access, gateway, clock, policies, local=lambda: _local_time(clock(), zone))
+    journal = await _open_journal(stack, settings, access, clock, neighbours)
+    grants = Grants(
+        access, gateway, clock, policies, local=lambda: _local_time(clock(), zone), journal=journal
+    )
     await grants.load(today)
     key = secret(settings, "forms")
     door = Door(grants, neighbours, key, settings.venue.code)
     await door.start_day(today)
     neighbours.on_join = door.on_join
     return door
+
+
+async def _open_journal(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    access: Store,
+    clock: Clock,
+    neighbours: Neighbours,
+) -> Journal:
+    """The connection log, when the settings ask for one; its libraries are loaded only then."""
+    if not settings.connection_log.on:
+        return NoJournal()
+    connections: Any = import_module("captive.connections.log")
+    journal: ConnectionLog = connections.open_log(settings, clock, neighbours.addresses)
+    async with access.read() as conn:
+        journal.resume(await select_grants(conn))
+    await journal.start()
+    stack.push_async_callback(journal.close)
+    return journal
 
 
 def _local_time(now: datetime, zone: ZoneInfo) -> datetime | None:
@@ -224,7 +254,7 @@ async def _listen(
     settings: Settings,
     portal: web.Application,
     console: web.Application,
-    certificate: Certificate | None,
+    certificate: Certificate,
     host: str | None,
 ) -> None:
     """Open the sockets: the portal's on the guest addresses, the console's on its own."""
@@ -239,7 +269,7 @@ async def _listen(
         ("portal.port", web.TCPSite(guest, host, settings.portal.port, backlog=1024)),
         ("console.port", web.TCPSite(staff, settings.console.address, settings.console.port)),
     ]
-    if certificate is not None:
+    if settings.tls:
         tls = web.TCPSite(
             guest, host, settings.portal.tls_port, ssl_context=certificate.context, backlog=1024
         )
@@ -254,10 +284,11 @@ async def _listen(
 
 
 async def _tick(
-    deps: Deps, portal: web.Application, certificate: Certificate | None, stopping: asyncio.Event
+    deps: Deps, portal: web.Application, certificate: Certificate, stopping: asyncio.Event
 ) -> None:
     """Look after whatever follows the time: the day, the grants, the announcements, the certificate."""
     zone = ZoneInfo(deps.settings.venue.timezone)
+    retention = Retention(deps.settings, deps.clock)
     while not stopping.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), TICK)
@@ -266,8 +297,8 @@ async def _tick(
             today = local_moment(deps.clock(), zone).day
             await portal[DOOR].start_day(today)
             await portal[DOOR].grants.reconcile()
+            deps.background.spawn(retention.look())
             await portal[FIRST_PAGES].refresh(today)
-            if certificate is not None:
-                certificate.refresh()
+            certificate.refresh()
         except Exception as error:
             log.exception("the regular look failed; it is tried again", error=type(error).__name__)

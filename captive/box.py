@@ -15,10 +15,12 @@ from pathlib import Path
 
 import msgspec
 
+from captive.advertiser import ANNOUNCED, is_advertised
 from captive.box_check import find_problems
+from captive.certificate import judge_served, offered_api
 from captive.dnsmasq import CONFIGURATION, render_dnsmasq
 from captive.firewall import Firewall, FirewallError
-from captive.resolver import resolver_pid, start_resolver, stop_resolver
+from captive.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
 from captive.ruleset import render_ruleset
 from captive.sysctls import read_sysctl, wanted_sysctls, write_sysctl
 from crm.errors import SetupError
@@ -43,6 +45,7 @@ class Status(msgspec.Struct, frozen=True):
     dnsmasq: bool
     forwarding: bool
     gate: bool
+    advertised: bool
 
 
 def plan(settings: Settings) -> str:
@@ -50,13 +53,14 @@ def plan(settings: Settings) -> str:
     sysctls = "".join(f"{name} = {value}\n" for name, value in wanted_sysctls(settings).items())
     return (
         f"# nft -f -\n{render_ruleset(settings)}\n# {Path(settings.state) / CONFIGURATION}\n"
-        f"{render_dnsmasq(settings)}\n# sysctl\n{sysctls}"
+        f"{_texts(settings)[1]}\n# sysctl\n{sysctls}"
     )
 
 
 def check(settings: Settings) -> list[str]:
-    """What would keep the gateway from working: a sentence each, with what to do; empty when all is well."""
-    return find_problems(settings)
+    """What is in the way of the gateway or of https: a sentence each; empty when all is well."""
+    fault = judge_served(settings).fault if settings.tls else ""
+    return [*find_problems(settings), *([f"the portal's certificate: {fault}"] if fault else [])]
 
 
 def up(settings: Settings) -> None:
@@ -65,7 +69,10 @@ def up(settings: Settings) -> None:
     with _alone(settings, make=True) as memory:
         _tell(firewall.apply)
         _set_sysctls(settings, memory)
-        configuration, text = Path(settings.state) / CONFIGURATION, render_dnsmasq(settings)
+        api, text = _texts(settings)
+        # Written as a whole: the process that advertises looks at it at any moment.
+        _write(Path(settings.state) / ANNOUNCED, f"{api}\n".encode())
+        configuration = Path(settings.state) / CONFIGURATION
         if resolver_pid(settings) and configuration.read_text() == text:
             return
         stop_resolver(settings)
@@ -84,7 +91,9 @@ def down(settings: Settings) -> None:
         # The gate puts a lost table back as long as this file says that the gateway is meant to be up.
         (state / MEMORY).unlink(missing_ok=True)
         stop_resolver(settings)
-        (state / CONFIGURATION).unlink(missing_ok=True)
+        forget_leases(settings)
+        for name in (CONFIGURATION, ANNOUNCED):
+            (state / name).unlink(missing_ok=True)
         for name, value in memory.sysctls.items():
             write_sysctl(name, value)
         _tell(firewall.remove)
@@ -105,6 +114,7 @@ def status(settings: Settings) -> Status:
         dnsmasq=resolver_pid(settings) is not None,
         forwarding=all(read_sysctl(name) == value for name, value in wanted_sysctls(settings).items()),
         gate=_listens(settings.gate.socket),
+        advertised=is_advertised(),
     )
 
 
@@ -163,10 +173,21 @@ def _read_memory(settings: Settings) -> Memory:
 
 
 def _write_memory(settings: Settings, memory: Memory) -> None:
-    path = Path(settings.state) / MEMORY
-    fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(memory))
+    _write(Path(settings.state) / MEMORY, msgspec.json.encode(memory))
+
+
+def _write(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(0o644)  # the folder is for our group only
     fresh.replace(path)
+
+
+def _texts(settings: Settings) -> tuple[str, str]:
+    """The API that phones are told of at this moment ("" for none), and dnsmasq's configuration with it."""
+    verdict = judge_served(settings)
+    api = offered_api(settings, verdict)
+    return api, render_dnsmasq(settings, api=api, revocation=verdict.hosts if api else ())
 
 
 def _tell(change: Callable[[], None]) -> None:

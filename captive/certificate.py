@@ -19,10 +19,12 @@ from urllib.parse import urlsplit
 import msgspec
 import structlog
 
+from crm.probe_hosts import garden_would_hide_portal
 from crm.settings import Settings
 
 log = structlog.get_logger()
 
+API_PATH = "/captive-portal/api"
 WARN_DAYS = 21
 """Days before a certificate ends at which somebody should look why it was not renewed."""
 LOOK_AGAIN = 3600.0
@@ -88,6 +90,11 @@ def judge_served(settings: Settings) -> Verdict:
         return verdict
     fault = f"the portal does not serve it; may the portal's user read {settings.portal.key}?"
     return msgspec.structs.replace(verdict, fault=fault)
+
+
+def offered_api(settings: Settings, verdict: Verdict) -> str:
+    """The URI of the API (RFC 8908) that phones are told of; "" while they would not trust it."""
+    return "" if verdict.fault else f"https://{settings.portal.name}{API_PATH}"
 
 
 class Certificate:
@@ -222,7 +229,9 @@ def _revocation_hosts(certificates: list[Mapping[str, Any]]) -> Iterator[str]:
             with contextlib.suppress(ValueError):
                 parts = urlsplit(url)
                 host = (parts.hostname or "").lower()
-                if parts.scheme == "http" and parts.port in (None, 80) and _HOST.fullmatch(host):
+                if parts.scheme != "http" or parts.port not in (None, 80) or not _HOST.fullmatch(host):
+                    continue
+                if not garden_would_hide_portal(host):
                     yield host
 
 

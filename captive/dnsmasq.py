@@ -6,26 +6,30 @@ for the world; the portal is met by the redirect of port 80. Options are written
 2.90 does not know the name.
 """
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from captive.ruleset import TABLE
 from crm.settings import Network, Settings
 
-API_PATH = "/captive-portal/api"
 LEASES = "dnsmasq.leases"
 PIDFILE = "dnsmasq.pid"
 CONFIGURATION = "dnsmasq.conf"
 
 
-def render_dnsmasq(settings: Settings) -> str:
-    """The whole configuration file; it is read with ``--conf-file``, the system's own is left alone."""
+def render_dnsmasq(settings: Settings, *, api: str, revocation: Sequence[str]) -> str:
+    """The whole configuration file; it is read with ``--conf-file``, the system's own is left alone.
+
+    *api* is the URI of the API that phones are told of, "" for none; *revocation* are the hosts where they
+    ask about the portal's certificate.
+    """
     parts = [
         _process(settings),
         _upstream(settings),
         _names(settings),
-        _addresses(settings),
-        _garden(settings),
+        _addresses(settings, api),
+        _open_hosts(settings, revocation),
     ]
     return "\n".join("\n".join(part) + "\n" for part in parts if part)
 
@@ -44,7 +48,6 @@ def _process(settings: Settings) -> list[str]:
         "dhcp-ignore-names",
         "quiet-dhcp",
         "quiet-dhcp6",
-        "quiet-ra",
         "keep-in-foreground",
         "log-facility=-",
     ]
@@ -85,7 +88,7 @@ def _names(settings: Settings) -> list[str]:
     return lines
 
 
-def _addresses(settings: Settings) -> list[str]:
+def _addresses(settings: Settings, api: str) -> list[str]:
     lines = [
         "dhcp-authoritative",
         "# The probe by ping would hold every first offer back for seconds; phones probe by themselves.",
@@ -99,15 +102,16 @@ def _addresses(settings: Settings) -> list[str]:
     lines.append(f"dhcp-lease-max={min(pool, 65536)}")
     sixes = [(network.net6, network.lease) for network in settings.networks if network.net6]
     if sixes:
-        lines.append("enable-ra")
+        lines.append(
+            "# Guests choose their IPv6 addresses; `wificrm advertise` gives the prefix, this the rest."
+        )
     for six, lease in sixes:
-        lines.append(f"dhcp-range={six.network.network_address},ra-stateless,{six.network.prefixlen},{lease}")
-    if settings.tls:
-        url = f"https://{settings.portal.name}{API_PATH}"
+        lines.append(f"dhcp-range={six.network.network_address},static,{six.network.prefixlen},{lease}")
+    if api:
         lines += [
             "# RFC 8910: where the state of captivity is told. Forced: who does not ask for it gets it too.",
-            f"dhcp-option-force=114,{url}",
-            *([f"dhcp-option=option6:103,{url}"] if sixes else []),
+            f"dhcp-option-force=114,{api}",
+            *([f"dhcp-option=option6:103,{api}"] if sixes else []),
         ]
     return lines
 
@@ -119,15 +123,16 @@ def _pool(network: Network) -> tuple[IPv4Address, IPv4Address]:
     return first + (first == four.ip), last - (last == four.ip)
 
 
-def _garden(settings: Settings) -> list[str]:
-    names = sorted(
-        {host.removeprefix("*.") for network in settings.networks for host in network.walled_garden}
-    )
-    if not names:
-        return []
-    sets = f"4#inet#{TABLE}#garden4,6#inet#{TABLE}#garden6"
-    return [
-        "# Hosts that everybody may reach, each with all names below it. Only fresh answers fill the sets.",
-        f"nftset=/{'/'.join(names)}/{sets}",
-        "max-cache-ttl=300",
+def _open_hosts(settings: Settings, revocation: Sequence[str]) -> list[str]:
+    """Whose addresses go into the sets of what everybody may reach, each with all names below it."""
+    gardens = {host.removeprefix("*.") for network in settings.networks for host in network.walled_garden}
+    lines = [
+        f"nftset=/{'/'.join(sorted(names))}/4#inet#{TABLE}#{kind}4,6#inet#{TABLE}#{kind}6"
+        for kind, names in (("garden", gardens | set(revocation)), ("clocks", set(settings.uplink.clocks)))
+        if names
     ]
+    return (
+        ["# Hosts that everybody may reach. Only fresh answers fill the sets.", *lines, "max-cache-ttl=300"]
+        if lines
+        else []
+    )

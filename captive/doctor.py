@@ -3,15 +3,15 @@
 import asyncio
 import shutil
 import sqlite3
-import ssl
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from captive import box
+from captive.advertiser import is_advertised
+from captive.box_check import find_problems
+from captive.certificate import WARN_DAYS, judge_served
 from captive.gateway import GateClient, GatewayError
 from crm.errors import SetupError
 from crm.schema import is_current
@@ -20,9 +20,6 @@ from crm.times import SOUND_CLOCK
 
 LOW_DISK = 200 * 2**20
 """Bytes; below it SQLite may fail to commit within weeks of answers."""
-
-WARN_DAYS = 21
-"""Days before a certificate ends at which somebody should look why it was not renewed."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -34,12 +31,13 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at the stores, the gateway, the gate, the portal, the certificate, the clock and the disk."""
+    """Look at the stores, the processes and what they need: certificate, clock, disk."""
     return [
         *[await _store(name, dsn, package) for name, dsn, package in _stores(settings)],
         *_gateway(settings),
         await _gate(settings),
         await _portal(settings),
+        _advertiser(settings),
         _certificate(settings),
         _clock(),
         _disk(settings),
@@ -89,7 +87,7 @@ def _gateway(settings: Settings) -> list[Finding]:
         return [
             Finding("gateway", "warning", "gate.gateway is open: everybody is online, nothing is enforced")
         ]
-    problems = box.check(settings)
+    problems = find_problems(settings)
     return [Finding("gateway", "fault", problem) for problem in problems] or [
         Finding("gateway", "ok", "table and dnsmasq configuration verified by nft and dnsmasq")
     ]
@@ -130,28 +128,38 @@ async def _portal(settings: Settings) -> Finding:
     return Finding("portal", "ok", "a phone's probe is redirected to the first page")
 
 
+def _advertiser(settings: Settings) -> Finding:
+    wanted = [network.name for network in settings.networks if network.net6]
+    if not wanted or settings.gate.gateway == "open":
+        return Finding("router advertisements", "ok", "not used")
+    if not is_advertised():
+        return Finding(
+            "router advertisements", "fault", "none: guests get no IPv6; start them: wificrm advertise"
+        )
+    return Finding("router advertisements", "ok", f"on {', '.join(wanted)}")
+
+
 def _certificate(settings: Settings) -> Finding:
     if not settings.tls:
         return Finding(
             "certificate", "warning", "none: phones find the portal by redirect only (no RFC 8908 API)"
         )
-    told = subprocess.run(
-        ["openssl", "x509", "-noout", "-enddate", "-in", settings.portal.certificate],  # noqa: S607 - found on PATH
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    )
-    if told.returncode:
+    verdict = judge_served(settings)
+    if verdict.fault:
         return Finding(
-            "certificate", "fault", f"{settings.portal.certificate}: not readable as a certificate"
+            "certificate", "fault", f"{verdict.fault} (until then phones are redirected over plain http)"
         )
-    ends = ssl.cert_time_to_seconds(told.stdout.strip().removeprefix("notAfter="))
-    days = int((ends - datetime.now(UTC).timestamp()) // 86_400)
-    state: Literal["ok", "warning", "fault"] = (
-        "fault" if days < 0 else "warning" if days < WARN_DAYS else "ok"
-    )
-    return Finding("certificate", state, f"{days} days left" if days >= 0 else "expired; renew it")
+    days = verdict.days(datetime.now(UTC).timestamp())
+    if days < WARN_DAYS:
+        return Finding("certificate", "warning", f"{days} days left; why was it not renewed?")
+    if not verdict.public:
+        return Finding(
+            "certificate",
+            "warning",
+            f"{days} days left, but no authority that this system knows vouches for it: is the whole chain in "
+            "the file? Only phones that know its authority take it",
+        )
+    return Finding("certificate", "ok", f"{days} days left")
 
 
 def _clock() -> Finding:

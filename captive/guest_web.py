@@ -10,13 +10,14 @@ from aiohttp import hdrs, web
 from markupsafe import Markup
 from multidict import CIMultiDict, istr
 
+from captive.certificate import Certificate
 from captive.door import DEVICE, Door
 from captive.probes import host_name, wanted_page
 from crm.colours import page_style
 from crm.errors import UserError
 from crm.settings import Settings
 from crm.store import StoreBusyError
-from crm.web import GUEST_FRAME, SECURITY_HEADERS, WORDS, Handler, html, render
+from crm.web import GUEST_FRAME, SECURITY_HEADERS, SETTINGS, WORDS, Handler, html, render
 from crm.words import choose_language
 
 log = structlog.get_logger()
@@ -26,12 +27,11 @@ OWN_HOSTS: web.AppKey[frozenset[str]] = web.AppKey("OWN_HOSTS")
 HEADERS: web.AppKey[CIMultiDict[str]] = web.AppKey("HEADERS")
 """The headers of every guest page."""
 
-ORIGIN = web.AppKey("ORIGIN", str)
-"""Scheme, name and port under which guests reach the portal; "" when it goes by its address."""
+CERTIFICATE = web.AppKey("CERTIFICATE", Certificate)
+"""Whether guests are sent to https; it may change at any moment."""
 
 PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
 BUSY = "Many people are answering at this moment. Please try again in a few seconds."
-API_PATH = "/captive-portal/api"
 
 
 def own_hosts(settings: Settings) -> frozenset[str]:
@@ -42,13 +42,6 @@ def own_hosts(settings: Settings) -> frozenset[str]:
     if settings.gate.gateway == "open":
         names |= {"localhost", "127.0.0.1", "::1"}
     return frozenset(names - {""})
-
-
-def guest_origin(settings: Settings) -> str:
-    """Where probes are sent: the portal's name, or "" where only its address can be used."""
-    if settings.tls:
-        return f"https://{settings.portal.name}"
-    return f"http://{settings.portal.name}" if settings.portal.name else ""
 
 
 def guest_style(accent: str) -> str:
@@ -108,8 +101,8 @@ def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:
         host = request.headers.get(hdrs.HOST, "")
         if host not in hosts and host_name(host) not in hosts:
             return await _answer_probe(request, device)
-        if settings.tls and not request.secure:
-            return _redirect(guest_origin(settings) + request.path_qs)
+        if not request.secure and request.app[CERTIFICATE].valid:
+            return _redirect(f"https://{settings.portal.name}{request.path_qs}")
         if device is None:
             return _dressed(_outside(request, settings), headers)
         request[DEVICE] = device
@@ -178,8 +171,8 @@ def _redirect(location: str) -> web.Response:
 
 def _origin(request: web.Request) -> str:
     """Where this guest finds the portal; without a name, the address its connection ended at."""
-    if request.app[ORIGIN]:
-        return request.app[ORIGIN]
+    if name := request.app[SETTINGS].portal.name:
+        return f"https://{name}" if request.app[CERTIFICATE].valid else f"http://{name}"
     own = request.transport.get_extra_info("sockname") if request.transport else None
     address, port = own[:2] if own else ("127.0.0.1", 80)
     address = address.partition("%")[0].removeprefix("::ffff:")

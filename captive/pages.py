@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from aiohttp import hdrs, web
 
+from captive.certificate import API_PATH
 from captive.door import DEVICE
 from captive.first_page import FirstPages
 from captive.gateway import key_parts
-from captive.guest_web import API_PATH, DOOR, guest_language
+from captive.guest_web import DOOR, guest_language
 from crm.errors import UserError
 from crm.times import local_moment
 from crm.web import (
@@ -133,6 +134,7 @@ async def rules(request: web.Request) -> web.Response:
             **frame,
             title=title,
             minutes=_minutes(request),
+            connection_log=request.app[SETTINGS].connection_log,
         )
     )
 

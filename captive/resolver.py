@@ -53,7 +53,7 @@ def start_resolver(settings: Settings) -> None:
 
 
 def stop_resolver(settings: Settings) -> None:
-    """Stop dnsmasq, if it runs, and take its files away."""
+    """Stop dnsmasq, if it runs. Its leases stay for the next, or `forget_leases`."""
     pid = resolver_pid(settings)
     if pid:
         os.kill(pid, signal.SIGTERM)
@@ -62,8 +62,12 @@ def stop_resolver(settings: Settings) -> None:
             if time.monotonic() > until:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
-    for name in (PIDFILE, LEASES):
-        (Path(settings.state) / name).unlink(missing_ok=True)
+    (Path(settings.state) / PIDFILE).unlink(missing_ok=True)
+
+
+def forget_leases(settings: Settings) -> None:
+    """Take away the file that says which device has which address."""
+    (Path(settings.state) / LEASES).unlink(missing_ok=True)
 
 
 def _argument(settings: Settings) -> str:

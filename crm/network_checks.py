@@ -35,6 +35,8 @@ def _check_uplink(settings: Settings) -> Iterator[Problem]:
     for server in settings.uplink.dns:
         if not is_address(server):
             yield "uplink.dns", f"{server!r} is not an IP address such as 9.9.9.9"
+    for host in settings.uplink.clocks:
+        yield from (("uplink.clocks", problem) for problem in _check_host(host))
     for network in settings.uplink.off_limits:
         try:
             ipaddress.ip_network(network)

@@ -50,6 +50,7 @@ class Uplink(Section, frozen=True):
     interface: InterfaceName = "eth0"
     dns: tuple[str, ...] = ()
     masquerade: bool = True
+    clocks: tuple[str, ...] = ("time.android.com", "time.apple.com", "time.windows.com")
     off_limits: tuple[str, ...] = (
         "10.0.0.0/8",
         "172.16.0.0/12",

@@ -5,6 +5,7 @@ python -m tests.captive.golden_cases
 
 from pathlib import Path
 
+from captive.certificate import Verdict, offered_api
 from captive.dnsmasq import render_dnsmasq
 from captive.ruleset import render_ruleset
 from crm.settings import Settings
@@ -12,6 +13,7 @@ from crm.settings_file import parse_settings
 
 GOLDEN = Path(__file__).parent / "golden"
 _TLS = '[portal]\nname = "portal.example.vn"\ncertificate = "/etc/wificrm/tls.crt"\nkey = "/etc/wificrm/tls.key"\n'
+REVOCATION = ("ocsp.example.org", "crl.example.org")
 CASES = {
     "both-families": "",
     "ipv4-only": '[network]\naddress6 = ""\n[uplink]\nmasquerade = false\noff_limits = []\n',
@@ -38,10 +40,16 @@ def settings_of(case: str) -> Settings:
     return parse_settings(CASES[case])
 
 
+def api_of(settings: Settings) -> str:
+    """What is offered while the certificate is good."""
+    return offered_api(settings, Verdict("" if settings.tls else "none is set"))
+
+
 def rendered(case: str) -> dict[str, str]:
     """{file name in golden/: its text}."""
     settings = settings_of(case)
-    return {f"{case}.nft": render_ruleset(settings), f"{case}.dnsmasq.conf": render_dnsmasq(settings)}
+    dnsmasq = render_dnsmasq(settings, api=api_of(settings), revocation=REVOCATION if settings.tls else ())
+    return {f"{case}.nft": render_ruleset(settings), f"{case}.dnsmasq.conf": dnsmasq}
 
 
 if __name__ == "__main__":

@@ -155,14 +155,16 @@ def test_who_has_an_address_is_for_roots_eyes(venue: SmallVenue):
 
 
 def test_status_tells_what_stands(venue: SmallVenue):
-    nothing = "Status(table=False, devices=0, dnsmasq=False, forwarding=False, gate=False)\n"
+    nothing = (
+        "Status(table=False, devices=0, dnsmasq=False, forwarding=False, gate=False, advertised=False)\n"
+    )
     assert command(venue, "status") == nothing
     command(venue, "up")
     venue.gate()
     venue.box.nft("add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 9m }\n")
     assert (
         command(venue, "status")
-        == "Status(table=True, devices=1, dnsmasq=True, forwarding=True, gate=True)\n"
+        == "Status(table=True, devices=1, dnsmasq=True, forwarding=True, gate=True, advertised=False)\n"
     )
 
 
@@ -220,7 +222,7 @@ def test_check_finds_a_certificate_that_is_not_there(venue: SmallVenue):
     venue.config.write_text(
         venue.config.read_text() + '[portal]\nname = "p.example"\ncertificate = "/no/such"\nkey = "/no/key"\n'
     )
-    assert "/no/such: no such file" in command(venue, "check")
+    assert "the portal's certificate: /no/such: No such file" in command(venue, "check")
 
 
 def test_without_privileges_each_verb_says_so(venue: SmallVenue):

@@ -1,4 +1,5 @@
 import ipaddress
+import re
 import socket
 import struct
 import subprocess
@@ -8,19 +9,21 @@ from pathlib import Path
 import pytest
 
 from captive.dnsmasq import render_dnsmasq
+from crm.settings import Settings
 from crm.settings_file import parse_settings
-from tests.captive.golden_cases import CASES, settings_of
+from tests.captive.golden_cases import CASES, rendered, settings_of
 from tests.captive.small_venue import BOX4, BOX6, WORLD4, SmallVenue, eventually, needs_root, small_venue
 
 A, AAAA, HTTPS = 1, 28, 65
 NXDOMAIN = 3
+API = "https://portal.example.vn/captive-portal/api"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_dnsmasq_takes_it(case: str):
     done = subprocess.run(
         ["dnsmasq", "--test", "--conf-file=/dev/stdin"],
-        input=render_dnsmasq(settings_of(case)),
+        input=rendered(case)[f"{case}.dnsmasq.conf"],
         capture_output=True,
         text=True,
         check=False,
@@ -29,14 +32,52 @@ def test_dnsmasq_takes_it(case: str):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_option_114_goes_out_only_with_a_certificate(case: str):
-    assert ("114" in render_dnsmasq(settings_of(case))) == settings_of(case).tls
+def test_the_api_is_named_only_with_a_certificate(case: str):
+    settings = settings_of(case)
+    without = render_dnsmasq(settings, api="", revocation=())
+    assert not re.search(r"=114,|:103,|https", without)
+    named = set(render_dnsmasq(settings, api=API, revocation=()).splitlines()) - set(without.splitlines())
+    six = any(network.net6 for network in settings.networks)
+    assert len(named) == 2 + six
+    assert f"dhcp-option-force=114,{API}" in named
+    assert (f"dhcp-option=option6:103,{API}" in named) == six
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dnsmasq_advertises_no_router(case: str):
+    assert not re.search(r"\bra-|enable-ra|slaac", rendered(case)[f"{case}.dnsmasq.conf"])
+
+
+def test_who_vouches_for_the_certificate_may_be_asked_before_going_online():
+    settings = settings_of("garden")
+    line = next(line for line in garden_lines(settings, ()) if "#garden4" in line)
+    more = next(line for line in garden_lines(settings, ("crl.example.org",)) if "#garden4" in line)
+    assert "crl.example.org" not in line
+    assert more.startswith("nftset=/crl.example.org/dichvucong.gov.vn/")
+
+
+def garden_lines(settings: Settings, revocation: tuple[str, ...]) -> list[str]:
+    return [
+        line
+        for line in render_dnsmasq(settings, api="", revocation=revocation).splitlines()
+        if line.startswith("nftset=")
+    ]
+
+
+def test_clocks_are_kept_apart_from_the_garden_and_may_be_none():
+    (line,) = garden_lines(parse_settings('[uplink]\nclocks = ["time.example"]\n'), ())
+    assert line == "nftset=/time.example/4#inet#wificrm#clocks4,6#inet#wificrm#clocks6"
+    assert garden_lines(parse_settings("[uplink]\nclocks = []\n"), ()) == []
 
 
 @pytest.mark.parametrize("gateway", ["10.0.0.1/29", "10.0.0.6/29", "10.0.0.3/29"])
 def test_the_pool_begins_and_ends_beside_the_gateway(gateway: str):
     settings = parse_settings(f'[network]\naddress4 = "{gateway}"\naddress6 = ""\n')
-    line = next(line for line in render_dnsmasq(settings).splitlines() if line.startswith("dhcp-range="))
+    line = next(
+        line
+        for line in render_dnsmasq(settings, api="", revocation=()).splitlines()
+        if line.startswith("dhcp-range=")
+    )
     first, last, mask, _ = line.removeprefix("dhcp-range=").split(",")
     assert settings.networks[0].net4.ip not in (ipaddress.ip_address(first), ipaddress.ip_address(last))
     assert mask == "255.255.255.248"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from captive.guest_web import API_PATH
+from captive.certificate import API_PATH
 from crm import tokens
 from crm.settings import secret
 from tests.captive.portal_app import Clock, Portal, portal_at

@@ -1,7 +1,9 @@
 """The gateway of the lab: the product's own commands, run in a namespace as a centre would run them.
 
-The portal runs as ``nobody``; the gate as ``daemon`` with CAP_NET_ADMIN and nothing else; ``gateway up``
-and dnsmasq as root. Nothing here reaches into the product: all goes through ``wificrm`` and its settings.
+The portal runs as ``nobody``; the gate as ``daemon`` with CAP_NET_ADMIN and nothing else; the advertiser as
+``games`` with CAP_NET_RAW and nothing else; ``gateway up`` and dnsmasq as root.
+
+Nothing here reaches into the product: all goes through ``wificrm`` and its settings.
 """
 
 import contextlib
@@ -21,6 +23,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from captive.advertiser import is_advertised
 from tests.lab.certificates import Authority
 from tests.lab.internet import RESOLVER4
 from tests.lab.namespace import Namespace, Run, stop
@@ -30,7 +33,7 @@ BRIDGE_MAC = "02:1a:b1:00:00:01"
 ADDRESS4, ADDRESS6 = "192.168.50.1", "fd50:7c3a:1::1"
 NAME = "portal.lab.example"
 PROJECT = Path(__file__).parents[2]
-PORTAL_USER, GATE_USER, GROUP = "nobody", "daemon", "nogroup"
+PORTAL_USER, GATE_USER, ADVERTISER_USER, GROUP = "nobody", "daemon", "games", "nogroup"
 HTTP_PORT, TLS_PORT, CONSOLE_PORT = 8080, 8443, 8081
 
 _SETTINGS = """
@@ -87,7 +90,8 @@ class Gateway:
         self.tls = tls
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._make_folders()
-        certificate = 'certificate = "{}"\nkey = "{}"'.format(*authority.issue("portal", NAME)) if tls else ""
+        self.certificate, self.key = authority.issue("portal", NAME)
+        certificate = f'certificate = "{self.certificate}"\nkey = "{self.key}"' if tls else ""
         self.settings = self.home / "wificrm.toml"
         self.settings.write_text(
             _SETTINGS.format(
@@ -124,6 +128,7 @@ class Gateway:
         migrating = self._start("migrate", "migrate", user=PORTAL_USER)
         self.wificrm("gateway", "up")
         self.start_gate()
+        self.start_advertiser()
         if migrating.wait(30):
             raise RuntimeError(f"wificrm migrate: {self.log('migrate')}")
         self.start_portal()
@@ -133,6 +138,10 @@ class Gateway:
         """Start the gate; `wait` for it."""
         self._start("gate", "gate", user=GATE_USER, capabilities="+net_admin")
 
+    def start_advertiser(self) -> None:
+        """Start the router advertisements; `wait` for it."""
+        self._start("advertiser", "advertise", user=ADVERTISER_USER, capabilities="+net_raw")
+
     def start_portal(self) -> None:
         """Start the portal; `wait` for it."""
         self._start("portal", "serve", user=PORTAL_USER)
@@ -140,7 +149,7 @@ class Gateway:
     def wait(self, *names: str, timeout: float = 20) -> None:
         """Return when the started processes take calls. Raises RuntimeError with their log."""
         until = time.monotonic() + timeout
-        for name in names or ("gate", "portal"):
+        for name in names or ("gate", "advertiser", "portal"):
             while not self._takes_calls(name):
                 ended = self._processes[name].poll()
                 if ended is not None or time.monotonic() > until:
@@ -148,7 +157,7 @@ class Gateway:
                 time.sleep(0.02)
 
     def kill9(self, *names: str) -> None:
-        """End ``portal``, ``gate`` or ``dnsmasq`` with SIGKILL."""
+        """End ``portal``, ``gate``, ``advertiser`` or ``dnsmasq`` with SIGKILL."""
         for name in names:
             if name == "dnsmasq":
                 os.kill(int((self.home / "state/dnsmasq.pid").read_text()), signal.SIGKILL)
@@ -157,7 +166,7 @@ class Gateway:
 
     def reboot(self) -> None:
         """Lose what a power cut loses: processes, the kernel's tables, whatever lives in memory. Then start."""
-        self.kill9(*(name for name in ("portal", "gate") if name in self._processes), "dnsmasq")
+        self.kill9(*(name for name in ("portal", "gate", "advertiser") if name in self._processes), "dnsmasq")
         self.namespace.run("nft", "flush", "ruleset")
         with contextlib.suppress(RuntimeError):  # "0 flow entries have been deleted" is its error
             self.namespace.run("conntrack", "-F")
@@ -167,6 +176,7 @@ class Gateway:
         self._make_folders()
         self.wificrm("gateway", "up")
         self.start_gate()
+        self.start_advertiser()
         self.start_portal()
         self.wait()
 
@@ -297,6 +307,9 @@ class Gateway:
         if name == "gate":
             with socket.socket(socket.AF_UNIX) as probe:
                 return probe.connect_ex(str(self.home / "gate/gate.sock")) == 0
+        if name == "advertiser":
+            with self.namespace.entered():
+                return is_advertised()
         ports = (HTTP_PORT, TLS_PORT) if self.tls else (HTTP_PORT,)
         for port in ports:
             with self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
