@@ -272,7 +272,8 @@ class Grants:
                 used[self._marks.mark(device)] = self._book(device, held, min(now, held.ends), 0)
             self._journal.ended(device)
         async with self._access.begin() as conn:
-            await delete_grants(conn, devices)
+            # Asked inside the transaction: a grant that begins from here on is written after it.
+            await delete_grants(conn, [device for device in devices if device not in self._held])
             await save_counts(conn, [], used)
         try:
             await self._gateway.deny([device for device in devices if device not in self._held])

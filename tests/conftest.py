@@ -70,6 +70,7 @@ def postgres_server() -> Iterator[str]:
 def postgres_dsn(postgres_server: str) -> str:
     """An empty PostgreSQL database, migrated to the newest crm schema."""
     asyncio.run(_start_anew(postgres_server))
+    asyncio.run(migrate(postgres_server, "crm"))
     return postgres_server
 
 
@@ -79,7 +80,6 @@ async def _start_anew(dsn: str) -> None:
         await conn.execute(text("DROP SCHEMA public CASCADE"))
         await conn.execute(text("CREATE SCHEMA public"))
     await engine.dispose()
-    await migrate(dsn, "crm")
 
 
 @pytest.fixture
@@ -95,6 +95,16 @@ def both_dsns(request: pytest.FixtureRequest) -> str:
     """An empty, migrated crm store's address: once SQLite, once PostgreSQL."""
     dsn: str = request.getfixturevalue(request.param)
     return dsn
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def bare_dsns(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database without any schema: once SQLite, once PostgreSQL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "bare.db")
+    server: str = request.getfixturevalue("postgres_server")
+    asyncio.run(_start_anew(server))
+    return server
 
 
 @pytest.fixture

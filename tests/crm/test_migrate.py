@@ -1,12 +1,16 @@
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 import captive.tables
 import crm.tables
+from captive.store import KeptGrant, select_grants
 from crm.engines import make_engine
 from crm.errors import SetupError
 from crm.migrate import migrate
@@ -32,6 +36,30 @@ async def test_the_access_store_too(tmp_path: Path) -> None:
         )
     await access.close()
     assert differences == []
+
+
+async def test_grants_of_the_first_schema_go_on(bare_dsns: str) -> None:
+    expires = datetime(2026, 11, 20, tzinfo=UTC)
+    engine = make_engine(bare_dsns)
+    async with engine.begin() as conn:
+        await conn.run_sync(_upgrade, "captive", "0001")
+        await conn.execute(
+            text("INSERT INTO \"grant\" (mac, expires) VALUES ('02:00:00:00:00:01', :expires)"),
+            {"expires": expires},
+        )
+    await engine.dispose()
+    await migrate(bare_dsns, "captive")
+    access = open_store(bare_dsns)
+    async with access.read() as conn:
+        assert await select_grants(conn) == {"guest 02:00:00:00:00:01": KeptGrant(expires, 0, 0, 0, 0, 0)}
+    await access.close()
+
+
+def _upgrade(connection: Connection, package: str, step: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, step)
 
 
 async def test_migrating_twice_keeps_what_is_there(both_dsns: str) -> None:
