@@ -7,12 +7,12 @@ wakes up in 1970) ends nobody's grant; only the store's copy, read after a resta
 import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
 import structlog
 
+from captive.book import Book, Held, now_on_loop
 from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
 from captive.marks import Marks
 from captive.policy import Policy, Taken, Usage
@@ -58,18 +58,7 @@ class NoJournal:
         """Let it pass."""
 
 
-@dataclass(slots=True)
-class Held:
-    """One grant as the book has it; times on the loop's clock."""
-
-    ends: float
-    taken: Taken
-    extensions: int = 0
-    online: bool = False  # the gateway has confirmed it
-    booked: float = 0  # until when its time counts towards the day's allowance
-
-
-class Grants:
+class Grants(Book):
     """The book of grants. `load` it before use; call `reconcile` every few seconds."""
 
     def __init__(
@@ -83,18 +72,17 @@ class Grants:
         journal: Journal | None = None,
     ) -> None:
         """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
-        self._access, self._gateway, self._clock = access, gateway, clock
-        self._policies, self._local = policies, local
+        super().__init__(policies, clock, Marks(access))
+        self._access, self._gateway = access, gateway
+        self._local = local
         self._journal = journal or NoJournal()
-        self._held: dict[str, Held] = {}
-        self._marks = Marks(access)
         self._mending = asyncio.Lock()
         self._counted = -COUNT_EVERY
 
     async def load(self, today: date) -> None:
         """Read the store: grants that still run, who was asked today, what each had."""
         await self._marks.start_day(today)
-        now, loop_now = self._clock(), _now()
+        now, loop_now = self._clock(), now_on_loop()
         async with self._access.read() as conn:
             kept = await select_grants(conn)
         for device, row in kept.items():
@@ -111,38 +99,6 @@ class Grants:
         """Take up the secret of *today*; yesterday's goes, and nobody can be recognised by it again."""
         await self._marks.start_day(today)
 
-    # -- what pages ask ---------------------------------------------------------------------------
-
-    def is_online(self, device: str) -> bool:
-        """Whether the gateway lets *device* through."""
-        network, mac, _ = key_parts(device)
-        policy = self._policies.get(network)
-        return self.seconds_left(device) > 0 or bool(policy and policy.is_always(mac))
-
-    def seconds_left(self, device: str) -> int:
-        """Seconds for which the grant of *device* lasts; 0 when the gateway does not let it through by one."""
-        held = self._held.get(device)
-        return max(0, math.ceil(held.ends - _now())) if held and held.online else 0
-
-    def bytes_left(self, device: str) -> int | None:
-        """Bytes that *device* may still take; None: no limit, or no grant."""
-        held = self._held.get(device)
-        policy = self._policy(device)
-        return policy.bytes_left(held.taken, self._usage(device)) if held else None
-
-    def can_extend(self, device: str) -> bool:
-        """Whether `extend` would lengthen the grant of *device*."""
-        held, policy = self._held.get(device), self._policy(device)
-        return bool(held and policy.grant.extend_minutes and held.extensions < policy.grant.extensions)
-
-    def until(self, device: str) -> datetime:
-        """The end of the grant of *device*, in UTC."""
-        return self._clock() + timedelta(seconds=self.seconds_left(device))
-
-    def was_asked(self, device: str) -> bool:
-        """Whether *device* answered or skipped today."""
-        return self._marks.was_asked(device)
-
     # -- what pages do ----------------------------------------------------------------------------
 
     async def grant(self, device: str, address: str = "") -> None:
@@ -153,7 +109,7 @@ class Grants:
         """
         _, mac, _ = key_parts(device)
         seconds = self._policy(device).seconds(mac, self._local(), self._usage(device))
-        now = _now()
+        now = now_on_loop()
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
         expires = self._clock() + timedelta(seconds=seconds)
         mark = self._marks.mark(device)
@@ -169,11 +125,11 @@ class Grants:
         if held is None or not self.can_extend(device):
             return
         _, mac, _ = key_parts(device)
-        left = max(0, math.ceil(held.ends - _now()))
+        left = max(0, math.ceil(held.ends - now_on_loop()))
         seconds = self._policy(device).extended(mac, self._local(), self._usage(device), left)
         if seconds <= left:
             return
-        held.ends, held.extensions = _now() + seconds, held.extensions + 1
+        held.ends, held.extensions = now_on_loop() + seconds, held.extensions + 1
         async with self._access.begin() as conn:
             expires = self._clock() + timedelta(seconds=seconds)
             await extend_grant(conn, device, expires, held.extensions)
@@ -190,7 +146,7 @@ class Grants:
         """Make the kernel agree with the book, and end what has run out."""
         async with self._mending:
             await self._fulfil_wishes()
-            now = _now()
+            now = now_on_loop()
             await self._end([device for device, held in self._held.items() if held.ends <= now], by=now)
             counting = now - self._counted >= COUNT_EVERY
             try:
@@ -204,7 +160,7 @@ class Grants:
                 await self._count(kernel)
 
     async def _set_right(self, kernel: Mapping[str, Lease]) -> None:
-        now = _now()
+        now = now_on_loop()
         missing = {
             device: Terms(math.ceil(held.ends - now), fresh=device not in kernel)
             for device, held in self._held.items()
@@ -227,7 +183,7 @@ class Grants:
 
     async def _count(self, kernel: Mapping[str, Lease]) -> None:
         """Read what devices took, keep it, and end grants of which too much (or nothing) was taken."""
-        now = _now()
+        now = now_on_loop()
         rows: list[CountRow] = []
         used: dict[bytes, Usage] = {}
         spent: list[str] = []
@@ -263,7 +219,7 @@ class Grants:
         """End grants; with *by* only those that have not been made longer since."""
         if not devices:
             return
-        now = _now()
+        now = now_on_loop()
         ended = [d for d in devices if d in self._held and (by is None or self._held[d].ends <= by)]
         used = {}
         for device in ended:
@@ -279,20 +235,3 @@ class Grants:
             await self._gateway.deny([device for device in devices if device not in self._held])
         except GatewayError as error:
             log.warning("gateway out of reach", reason=str(error))
-
-    def _book(self, device: str, held: Held, until: float, more: int) -> Usage:
-        today = self._marks.usage(device, make=True)
-        today.seconds += max(0.0, until - held.booked)
-        today.bytes += more
-        held.booked = max(held.booked, until)
-        return today
-
-    def _usage(self, device: str) -> Usage:
-        return self._marks.usage(device)
-
-    def _policy(self, device: str) -> Policy:
-        return self._policies[key_parts(device)[0]]
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from captive import grants as grants_module
+from captive import book, grants
 from captive.gateway import Lease, OpenGateway, device_key
 from captive.grants import COUNT_EVERY, Grants
 from captive.policy import Policy, Refusal
@@ -57,7 +57,8 @@ class Watch:
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     made = Watch()
-    monkeypatch.setattr(grants_module, "_now", lambda: made.seconds)
+    for module in (book, grants):
+        monkeypatch.setattr(module, "now_on_loop", lambda: made.seconds)
     return made
 
 
@@ -75,7 +76,7 @@ def kernel(watch: Watch) -> Kernel:
     return Kernel(watch)
 
 
-async def book(
+async def open_book(
     access: Store, kernel: Kernel, watch: Watch, network: Network | None = None, **grant: Any
 ) -> Grants:
     policy = Policy(network or Network(grant=Grant(**grant)))
@@ -93,7 +94,7 @@ async def book(
 async def test_an_amount_ends_the_grant_and_the_device_meets_the_portal_again(
     access: Store, kernel: Kernel, watch: Watch
 ) -> None:
-    grants = await book(access, kernel, watch, total_mb=5)
+    grants = await open_book(access, kernel, watch, total_mb=5)
     await grants.grant(DEVICE)
     await grants.grant(OTHER)
     kernel.counts = {DEVICE: (1 * MB, 3 * MB), OTHER: (0, 100)}
@@ -110,12 +111,12 @@ async def test_an_amount_ends_the_grant_and_the_device_meets_the_portal_again(
 
 
 async def test_counts_survive_restarts_of_either_side(access: Store, kernel: Kernel, watch: Watch) -> None:
-    grants = await book(access, kernel, watch, total_mb=10)
+    grants = await open_book(access, kernel, watch, total_mb=10)
     await grants.grant(DEVICE)
     kernel.counts[DEVICE] = (MB, MB)
     await grants.reconcile()
     kernel.counts[DEVICE] = (MB, 2 * MB)  # taken while the portal was away
-    again = await book(access, kernel, watch, total_mb=10)
+    again = await open_book(access, kernel, watch, total_mb=10)
     await again.reconcile()
     assert again.bytes_left(DEVICE) == 7 * MB
     await kernel.deny([DEVICE])  # the kernel lost everything
@@ -131,7 +132,7 @@ async def test_counts_survive_restarts_of_either_side(access: Store, kernel: Ker
 async def test_idle_ends_the_grant_of_who_takes_nothing_and_no_other(
     access: Store, kernel: Kernel, watch: Watch
 ) -> None:
-    grants = await book(access, kernel, watch, idle_minutes=5)
+    grants = await open_book(access, kernel, watch, idle_minutes=5)
     for device in (DEVICE, OTHER):
         await grants.grant(device)
     for number in range(31):
@@ -145,11 +146,11 @@ async def test_idle_ends_the_grant_of_who_takes_nothing_and_no_other(
 async def test_the_days_allowance_spans_grants_restarts_and_nothing_is_kept_without_one(
     access: Store, kernel: Kernel, watch: Watch
 ) -> None:
-    grants = await book(access, kernel, watch, minutes=30, daily_minutes=50)
+    grants = await open_book(access, kernel, watch, minutes=30, daily_minutes=50)
     await grants.grant(DEVICE)
     watch.pass_by(30 * 60 + 1)
     await grants.reconcile()
-    grants = await book(access, kernel, watch, minutes=30, daily_minutes=50)
+    grants = await open_book(access, kernel, watch, minutes=30, daily_minutes=50)
     await grants.grant(DEVICE)
     assert 19 * 60 <= grants.seconds_left(DEVICE) <= 20 * 60
     watch.pass_by(21 * 60)
@@ -159,7 +160,7 @@ async def test_the_days_allowance_spans_grants_restarts_and_nothing_is_kept_with
     await grants.start_day(DAY + timedelta(days=1))
     await grants.grant(DEVICE)
 
-    plain = await book(access, kernel, watch)
+    plain = await open_book(access, kernel, watch)
     await plain.grant(OTHER)
     watch.pass_by(COUNT_EVERY)
     await plain.reconcile()
@@ -167,7 +168,7 @@ async def test_the_days_allowance_spans_grants_restarts_and_nothing_is_kept_with
 
 
 async def test_closing_time_ends_a_running_grant(access: Store, kernel: Kernel, watch: Watch) -> None:
-    grants = await book(access, kernel, watch, minutes=240, opening=("fri 07:30-11:30",))
+    grants = await open_book(access, kernel, watch, minutes=240, opening=("fri 07:30-11:30",))
     await grants.grant(DEVICE)  # at 10:00 local time
     assert grants.seconds_left(DEVICE) == 90 * 60
     watch.pass_by(90 * 60)
@@ -180,13 +181,13 @@ async def test_closing_time_ends_a_running_grant(access: Store, kernel: Kernel, 
 async def test_an_extension_lengthens_so_often_and_outlives_a_restart(
     access: Store, kernel: Kernel, watch: Watch
 ) -> None:
-    grants = await book(access, kernel, watch, minutes=30, extend_minutes=20, extensions=2)
+    grants = await open_book(access, kernel, watch, minutes=30, extend_minutes=20, extensions=2)
     await grants.extend(DEVICE)  # no grant yet: nothing happens
     assert await kernel.list() == {}
     await grants.grant(DEVICE)
     await grants.extend(DEVICE)
     assert grants.seconds_left(DEVICE) == 50 * 60
-    again = await book(access, kernel, watch, minutes=30, extend_minutes=20, extensions=2)
+    again = await open_book(access, kernel, watch, minutes=30, extend_minutes=20, extensions=2)
     await again.reconcile()
     assert again.seconds_left(DEVICE) == 50 * 60
     assert again.can_extend(DEVICE)
@@ -197,7 +198,7 @@ async def test_an_extension_lengthens_so_often_and_outlives_a_restart(
 
 
 async def test_what_the_technician_wishes_is_done_once(access: Store, kernel: Kernel, watch: Watch) -> None:
-    grants = await book(access, kernel, watch)
+    grants = await open_book(access, kernel, watch)
     await grants.grant(DEVICE)
     await grants.grant(OTHER)
     async with access.begin() as conn:
@@ -212,7 +213,7 @@ async def test_what_the_technician_wishes_is_done_once(access: Store, kernel: Ke
 
 async def test_lists(access: Store, kernel: Kernel, watch: Watch) -> None:
     network = Network(never=(MAC,), always=("02:00:00:00:00:0b",))
-    grants = await book(access, kernel, watch, network)
+    grants = await open_book(access, kernel, watch, network)
     with pytest.raises(Refusal, match="blocked"):
         await grants.grant(DEVICE)
     assert grants.is_online(OTHER)

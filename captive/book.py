@@ -1,0 +1,79 @@
+"""The book of grants as it is in memory: who is online on what terms, told without asking anybody."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from captive.gateway import key_parts
+from captive.marks import Marks
+from captive.policy import Policy, Taken, Usage
+from crm.web import Clock
+
+
+def now_on_loop() -> float:
+    """Seconds on the monotonic clock, on which deadlines are kept."""
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(slots=True)
+class Held:
+    """One grant as the book has it; times on the loop's clock."""
+
+    ends: float
+    taken: Taken
+    extensions: int = 0
+    online: bool = False  # the gateway has confirmed it
+    booked: float = 0  # until when its time counts towards the day's allowance
+
+
+class Book:
+    """What pages ask; `captive.grants.Grants` is what changes it."""
+
+    def __init__(self, policies: Mapping[str, Policy], clock: Clock, marks: Marks) -> None:
+        self._policies, self._clock, self._marks = policies, clock, marks
+        self._held: dict[str, Held] = {}
+
+    def is_online(self, device: str) -> bool:
+        """Whether the gateway lets *device* through."""
+        network, mac, _ = key_parts(device)
+        policy = self._policies.get(network)
+        return self.seconds_left(device) > 0 or bool(policy and policy.is_always(mac))
+
+    def seconds_left(self, device: str) -> int:
+        """Seconds for which the grant of *device* lasts; 0 when the gateway does not let it through by one."""
+        held = self._held.get(device)
+        return max(0, math.ceil(held.ends - now_on_loop())) if held and held.online else 0
+
+    def bytes_left(self, device: str) -> int | None:
+        """Bytes that *device* may still take; None: no limit, or no grant."""
+        held = self._held.get(device)
+        policy = self._policy(device)
+        return policy.bytes_left(held.taken, self._usage(device)) if held else None
+
+    def can_extend(self, device: str) -> bool:
+        """Whether `extend` would lengthen the grant of *device*."""
+        held, policy = self._held.get(device), self._policy(device)
+        return bool(held and policy.grant.extend_minutes and held.extensions < policy.grant.extensions)
+
+    def until(self, device: str) -> datetime:
+        """The end of the grant of *device*, in UTC."""
+        return self._clock() + timedelta(seconds=self.seconds_left(device))
+
+    def was_asked(self, device: str) -> bool:
+        """Whether *device* answered or skipped today."""
+        return self._marks.was_asked(device)
+
+    def _book(self, device: str, held: Held, until: float, more: int) -> Usage:
+        today = self._marks.usage(device, make=True)
+        today.seconds += max(0.0, until - held.booked)
+        today.bytes += more
+        held.booked = max(held.booked, until)
+        return today
+
+    def _usage(self, device: str) -> Usage:
+        return self._marks.usage(device)
+
+    def _policy(self, device: str) -> Policy:
+        return self._policies[key_parts(device)[0]]
