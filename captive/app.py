@@ -6,7 +6,6 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib import import_module
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -20,10 +19,11 @@ import surveys.pages
 from campaigns.notices import VenueNotices
 from captive.certificate import Certificate
 from captive.connections.retention import Retention
+from captive.connections.start import start_journal
 from captive.door import Door
 from captive.first_page import FirstPages
 from captive.gateway import GateClient, Gateway, OpenGateway
-from captive.grants import Grants, Journal, NoJournal
+from captive.grants import Grants
 from captive.guest_web import (
     CERTIFICATE,
     DOOR,
@@ -34,12 +34,11 @@ from captive.guest_web import (
     make_frame,
     make_guest_middleware,
 )
+from captive.listening import listen
 from captive.neighbours import Loopback, Neighbours, follow_neighbours
 from captive.pages import DEMO, FIRST_PAGES
-from captive.store import select_grants
 from captive.policy import Policy
 from crm.console import MAX_CONSOLE_FORM, add_console
-from crm.errors import SetupError
 from crm.settings import Settings, secret
 from crm.store import Store, open_store
 from crm.times import is_sound, local_moment
@@ -180,7 +179,7 @@ async def running(
         certificate = Certificate(settings)
         portal = make_portal(deps, door, versions.__getitem__, certificate, demo=demo)
         await portal[FIRST_PAGES].refresh(today)
-        await _listen(stack, settings, portal, make_console(deps), certificate, host)
+        await listen(stack, settings, portal, make_console(deps), certificate, host)
         await door.grants.reconcile()
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
@@ -202,7 +201,7 @@ async def _open_door(
     stack.push_async_callback(neighbours.close)
     zone = ZoneInfo(settings.venue.timezone)
     policies = {network.name: Policy(network) for network in settings.networks}
-    journal = await _open_journal(stack, settings, access, clock, neighbours)
+    journal = await start_journal(stack, settings, access, clock, neighbours)
     grants = Grants(
         access, gateway, clock, policies, local=lambda: _local_time(clock(), zone), journal=journal
     )
@@ -212,25 +211,6 @@ async def _open_door(
     await door.start_day(today)
     neighbours.on_join = door.on_join
     return door
-
-
-async def _open_journal(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    access: Store,
-    clock: Clock,
-    neighbours: Neighbours,
-) -> Journal:
-    """The connection log, when the settings ask for one; its libraries are loaded only then."""
-    if not settings.connection_log.on:
-        return NoJournal()
-    connections: Any = import_module("captive.connections.log")
-    journal: ConnectionLog = connections.open_log(settings, clock, neighbours.addresses)
-    async with access.read() as conn:
-        journal.resume(await select_grants(conn))
-    await journal.start()
-    stack.push_async_callback(journal.close)
-    return journal
 
 
 def _local_time(now: datetime, zone: ZoneInfo) -> datetime | None:
@@ -247,40 +227,6 @@ async def _publish(settings: Settings, store: Store, clock: Clock) -> dict[str, 
             questionnaire = load_questionnaire(network.questionnaire or settings.venue.questionnaire)
             versions[network.name] = await publish(conn, settings.venue.code, questionnaire, day)
     return versions
-
-
-async def _listen(
-    stack: contextlib.AsyncExitStack,
-    settings: Settings,
-    portal: web.Application,
-    console: web.Application,
-    certificate: Certificate,
-    host: str | None,
-) -> None:
-    """Open the sockets: the portal's on the guest addresses, the console's on its own."""
-    guest = web.AppRunner(
-        portal, access_log=None, keepalive_timeout=15, handle_signals=False, shutdown_timeout=3
-    )
-    staff = web.AppRunner(console, access_log=None, handle_signals=False, shutdown_timeout=3)
-    for runner in (guest, staff):
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-    sites: list[tuple[str, web.TCPSite]] = [
-        ("portal.port", web.TCPSite(guest, host, settings.portal.port, backlog=1024)),
-        ("console.port", web.TCPSite(staff, settings.console.address, settings.console.port)),
-    ]
-    if settings.tls:
-        tls = web.TCPSite(
-            guest, host, settings.portal.tls_port, ssl_context=certificate.context, backlog=1024
-        )
-        sites.append(("portal.tls_port", tls))
-    for key, site in sites:
-        try:
-            await site.start()
-        except OSError as error:
-            raise SetupError(
-                f"{key}: {site.name} cannot be opened: {error.strerror}; is another program there?"
-            ) from None
 
 
 async def _tick(

@@ -1,6 +1,8 @@
 """The device behind a request: who it is (in memory only), what it has seen, and how it gets online."""
 
 import asyncio
+import hashlib
+import hmac
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -34,6 +36,7 @@ class Visit:
     response: UUID = field(default_factory=uuid.uuid4)  # version 4: random
     token: str = ""  # of that response, signed when first needed
     shown: bool = False
+    skipped: bool = False
     started: bool = False
     wanted: str = ""
 
@@ -79,7 +82,7 @@ class Door:
         return Guest(
             venue=self._venue,
             network=key_parts(device)[0],
-            response=self._token(visit),
+            response=self._token(visit, device),
             asked_today=self.grants.was_asked(device),
             started=visit.started,
             online=self.grants.is_online(device),
@@ -90,18 +93,26 @@ class Door:
 
         After a restart the device's page still carries the token from before; it is taken up again.
         """
-        response = tokens.read(token, self._today, self._key)
-        visit = self.visit(request[DEVICE])
+        device = request[DEVICE]
+        response = tokens.read(token, self._today, self._key_of(device))
+        visit = self.visit(device)
         if response != visit.response:
             if visit.started:
                 raise UserError("This page is out of date. Please open the survey again.", 409)
             visit.response, visit.token = response, token
         return response
 
-    def _token(self, visit: Visit) -> str:
+    def _token(self, visit: Visit, device: str) -> str:
         if not visit.token:
-            visit.token = tokens.sign(visit.response, self._today, self._key)
+            visit.token = tokens.sign(visit.response, self._today, self._key_of(device))
         return visit.token
+
+    def _key_of(self, device: str) -> bytes:
+        """The key that signs for *device* alone: a token overheard on the air is worth nothing elsewhere.
+
+        Only the page carries the signature; the store keeps the response's random id, which tells no device.
+        """
+        return hmac.digest(self._key, device.encode(), hashlib.sha256)
 
     def answered(self, request: web.Request) -> None:
         """An answer of this guest has been stored."""

@@ -85,8 +85,9 @@ async def skip(request: web.Request) -> web.StreamResponse:
     with contextlib.suppress(UserError):
         await read_body(request)  # whatever it says: the way online asks for nothing
     language = request.match_info["language"]
-    guest = request.app[DOOR].guest(request)
-    if not (guest.started or guest.asked_today or guest.online):
+    guest, visit = request.app[DOOR].guest(request), request.app[DOOR].visit(request[DEVICE])
+    if not (guest.started or guest.asked_today or guest.online or visit.skipped):
+        visit.skipped = True  # before anything is waited for: who taps twice is counted once
         await request.app[STORE].write(count_steps, _step(request, language, "skipped"))
     return await request.app[DOOR].open(request, language)
 

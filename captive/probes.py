@@ -4,9 +4,12 @@ The answer to every probe is the same (a 302 with an absolute Location), because
 a portal by every system; recognising probe hosts serves only to tell a probe from a page somebody wanted.
 """
 
+import re
+
 from crm.probe_hosts import PROBE_HOSTS
 
 _PROBE_PATHS = ("/generate_204", "/gen_204", "/hotspot-detect.html", "/canonical.html", "/favicon.ico")
+_HOST = re.compile(r"(?a:[\w.\-]{1,253}|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?", re.IGNORECASE)
 MAX_URL = 1024
 
 
@@ -24,7 +27,9 @@ def wanted_page(method: str, host: str, path: str, accept: str) -> str:
     Only what a browser asks as a page counts, and only over plain http, as it reached us.
     """
     is_page = method == "GET" and "text/html" in accept and not path.startswith(_PROBE_PATHS)
-    if not is_page or not host or host_name(host) in PROBE_HOSTS:
+    if not is_page or not _HOST.fullmatch(host) or host_name(host) in PROBE_HOSTS:
+        return ""
+    if not path.startswith("/"):  # an address in full, as for a proxy
         return ""
     url = f"http://{host}{path}"
     printable = all(" " < letter <= "~" for letter in url) and not any(

@@ -19,8 +19,9 @@ NetworkName = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,11}$")]
 MacAddress = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")]
 Amount = Annotated[int, msgspec.Meta(ge=0, le=10**7)]
 HostName = Annotated[
-    str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?(\.|$))*$", max_length=253)
+    str, msgspec.Meta(pattern=r"^([a-z0-9]([a-z0-9\-]{0,61}[a-z0-9])?(\.|$))*$", max_length=228)
 ]
+"""A DHCP option holds 255 octets; the portal's is ``https://``, this, and ``/captive-portal/api``."""
 DEMO_NAMES = {
     "vi": "Trung tâm Phục vụ hành chính công phường Bến Đò",
     "en": "Bến Đò Ward Public Administrative Service Centre",

@@ -61,6 +61,11 @@ class Portal:
         path = self.home / "log"
         return path.read_text() if path.exists() else ""
 
+    def peak_memory(self) -> int:
+        """The most memory it has held so far, in KiB."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0])
+
     def start(self, timeout: float = 20) -> None:
         """Start it; returns when it takes calls."""
         assert self._zygote.stdin

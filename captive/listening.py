@@ -1,4 +1,4 @@
-"""Bounds on the connections that guests hold to the portal: how long each, and how many together.
+"""The sockets of portal and console, and bounds on the connections that guests hold to the portal.
 
 aiohttp ends a connection on which no whole request head arrives in time (``keepalive_timeout``), and a form
 has a deadline of its own (`crm.web.read_body`). What is left is who reads slowly, or holds more connections
@@ -9,8 +9,13 @@ import asyncio
 import contextlib
 import resource
 from collections.abc import AsyncIterator
+from typing import Any
 
 from aiohttp import web
+
+from captive.certificate import Certificate
+from crm.errors import SetupError
+from crm.settings import Settings
 
 MAX_CONNECTIONS = 4_096
 """Connections at once at most: about 10 kB each. Two thousand phones hold fewer."""
@@ -18,9 +23,57 @@ LIFE = 60.0
 """Seconds after which any connection ends; a phone that still wants something opens the next one."""
 HEAD_SECONDS = 15.0
 """Within which a request's head is to be there, and how long a connection waits for the next request."""
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused form is read and dropped, so that its sender gets to reading why."""
 HANDSHAKE_SECONDS = 10.0
 """Within which TLS is to be agreed on."""
 LOOK_EVERY = 1.0
+
+
+async def listen(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    portal: web.Application,
+    console: web.Application,
+    certificate: Certificate,
+    host: str | None,
+) -> None:
+    """Open the sockets: the portal's on *host* (None: every address), the console's on its own.
+
+    *stack* closes them. Raises `SetupError` when one cannot be had.
+    """
+    guest = web.AppRunner(
+        portal,
+        access_log=None,
+        keepalive_timeout=HEAD_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        handle_signals=False,
+        shutdown_timeout=3,
+    )
+    staff = web.AppRunner(console, access_log=None, handle_signals=False, shutdown_timeout=3)
+    for runner in (guest, staff):
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+    assert guest.server is not None  # noqa: S101 - set up above
+    await stack.enter_async_context(bounded(guest.server))
+    tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+    sites: list[tuple[str, web.AppRunner, str | None, int, dict[str, Any]]] = [
+        ("portal.port", guest, host, settings.portal.port, {}),
+        ("console.port", staff, settings.console.address, settings.console.port, {}),
+        *([("portal.tls_port", guest, host, settings.portal.tls_port, tls)] if settings.tls else []),
+    ]
+    loop = asyncio.get_running_loop()
+    for key, runner, address, port, options in sites:
+        assert runner.server is not None  # noqa: S101 - set up above
+        try:
+            # Not by web.TCPSite: it sets no deadline for the handshake.
+            listening = await loop.create_server(runner.server, address, port, backlog=1024, **options)
+        except OSError as error:
+            raise SetupError(
+                f"{key}: port {port} of {address or 'every address'} cannot be opened: {error.strerror}; "
+                "is another program there?"
+            ) from None
+        stack.callback(listening.close)
 
 
 @contextlib.asynccontextmanager
