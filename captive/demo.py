@@ -12,7 +12,17 @@ from captive.signals import catch_stop
 from crm.errors import SetupError
 from crm.log import start_log
 from crm.migrate import migrate
-from crm.settings import Console, Gate, Network, Portal, Settings, StoreSection, Venue, secret
+from crm.settings import (
+    ConnectionLogSection,
+    Console,
+    Gate,
+    Network,
+    Portal,
+    Settings,
+    StoreSection,
+    Venue,
+    secret,
+)
 from crm.staff import Passwords, insert_staff, select_staff_by_name
 from crm.store import Store, open_store
 from crm.times import local_moment
@@ -32,6 +42,7 @@ def demo_settings(port: int, data: Path) -> Settings:
         console=Console(address=HOST, port=port + 1),
         gate=Gate(gateway="open"),
         store=StoreSection(crm=str(data / "crm.db"), access=str(data / "access.db")),
+        connection_log=ConnectionLogSection(path=str(data / "connections.db")),
         secrets=str(data / "secrets"),
     )
 

@@ -12,6 +12,7 @@ import msgspec
 from captive.advertiser import is_advertised
 from captive.box_check import find_problems
 from captive.certificate import WARN_DAYS, judge_served
+from captive.connections.state import describe
 from captive.gateway import GateClient, GatewayError
 from crm.errors import SetupError
 from crm.schema import is_current
@@ -39,6 +40,7 @@ async def examine(settings: Settings) -> list[Finding]:
         await _portal(settings),
         _advertiser(settings),
         _certificate(settings),
+        _connection_log(settings),
         _clock(),
         _disk(settings),
     ]
@@ -160,6 +162,11 @@ def _certificate(settings: Settings) -> Finding:
             "the file? Only phones that know its authority take it",
         )
     return Finding("certificate", "ok", f"{days} days left")
+
+
+def _connection_log(settings: Settings) -> Finding:
+    state, lines = describe(settings)
+    return Finding("connection log", state, "; ".join(lines))
 
 
 def _clock() -> Finding:

@@ -48,6 +48,9 @@ class Neighbours(Protocol):
     async def device(self, address: str) -> str | None:
         """The device that has *address* now; None: not one of our guests."""
 
+    def addresses(self) -> Mapping[str, str]:
+        """The device at each address, as far as it is known."""
+
     async def close(self) -> None:
         """Stop listening."""
 
@@ -62,6 +65,10 @@ class Loopback:
     async def device(self, address: str) -> str | None:
         """The address itself, on the first network."""
         return device_key(self._network, address.partition("%")[0])
+
+    def addresses(self) -> Mapping[str, str]:
+        """None: whoever asks tells its own."""
+        return {}
 
     async def close(self) -> None:
         """Nothing to stop."""
@@ -85,6 +92,10 @@ class KernelNeighbours:
         if address not in self._devices:
             await self._read_all()
         return self._devices.get(address)
+
+    def addresses(self) -> Mapping[str, str]:
+        """The device at each address, link-local ones included."""
+        return self._devices
 
     async def start(self) -> None:
         """Read the table, then follow its changes."""

@@ -107,7 +107,7 @@ def test_names_say_what_is_inside() -> None:
 
 def test_the_portal_loads_no_report_writer_and_no_migration_tool() -> None:
     """What a small gateway's memory must not hold; measured in bench/."""
-    heavy = {"pandas", "scapy", "xlsxwriter", "alembic", "numpy"}
+    heavy = {"pandas", "scapy", "xlsxwriter", "alembic", "numpy", "nacl"}
     seen: set[str] = set()
     waiting = ["captive.commands.serve"]
     while waiting:

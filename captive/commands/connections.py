@@ -41,7 +41,7 @@ from captive.connections.store import (
 from crm.command_line import fail, say
 from crm.errors import SetupError
 from crm.settings_file import load_settings
-from crm.times import SOUND_CLOCK, local_moment
+from crm.times import is_sound, local_moment
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -216,7 +216,7 @@ def _purge(args: argparse.Namespace) -> int:
 
 
 def _need_sound_clock() -> None:
-    if datetime.now(UTC) < SOUND_CLOCK:
+    if not is_sound(datetime.now(UTC)):
         raise SetupError("the clock shows a time in the past; set it first (timedatectl)")
 
 

@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -34,9 +34,10 @@ from captive.connections.store import (
     set_aside,
     transaction,
 )
+from captive.gateway import key_parts
 from crm.errors import SetupError
 from crm.settings import Settings
-from crm.times import SOUND_CLOCK, local_moment
+from crm.times import is_sound, local_moment
 from crm.web import Clock
 
 log = structlog.get_logger()
@@ -78,14 +79,17 @@ class ConnectionLog:
         public: PublicKey,
         clock: Clock,
         *,
+        addresses: Callable[[], Mapping[str, str]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """*addresses* tells which device is at each address now."""
         self._path = Path(settings.connection_log.path)
         self._hashed = settings.connection_log.macs == "hashed"
         self._zone = ZoneInfo(settings.venue.timezone)
         self._box = SealedBox(public)
         self._key = fingerprint(public)
         self._clock = clock
+        self._addresses = addresses
         self._monotonic = monotonic
         self._sessions: dict[str, _Session] = {}
         self._waiting: deque[_Noted] = deque()
@@ -97,18 +101,26 @@ class ConnectionLog:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def began(self, device: str, address: str, *, resumed: bool = False) -> None:
-        """*device* is online and has *address* (empty: not known); told again, one more address is noted.
+    def resume(self, devices: Iterable[str]) -> None:
+        """*devices* were online before the portal started."""
+        for device in devices:
+            self._begin(device, "", RESUMED)
 
-        *resumed*: it was online before the portal started.
-        """
+    def began(self, device: str, address: str) -> None:
+        """*device* is online and has *address* (empty: not known); told again, one more address is noted."""
+        self._begin(device, address)
+
+    def _begin(self, device: str, address: str, note: str = "") -> None:
+        address = address.removeprefix("::ffff:")
+        if address.startswith("fe80:"):  # every device gives itself one; it leads nowhere
+            address = ""
         session = self._sessions.get(device)
         if session is None:
             if len(self._sessions) >= MAX_SESSIONS:
                 self._lost += 1
                 return
             session = self._sessions[device] = _Session(secrets.token_hex(8), set())
-            self._note("on", device, session, address, RESUMED if resumed else "")
+            self._note("on", device, session, address, note)
         elif address and address not in session.addresses and len(session.addresses) < MAX_ADDRESSES:
             self._note("also", device, session, address)
         if address:
@@ -137,8 +149,11 @@ class ConnectionLog:
     async def flush(self) -> bool:
         """Date, seal and write what waits; False when it has to wait longer."""
         async with self._flushing:
+            for address, device in self._addresses().items():
+                if device in self._sessions:
+                    self._begin(device, address)
             now, moment = self._clock(), self._monotonic()
-            if now < SOUND_CLOCK:
+            if not is_sound(now):
                 if self._waiting:
                     self._complain("the clock shows a time in the past; records wait for it")
                 return False
@@ -166,9 +181,8 @@ class ConnectionLog:
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1
             return
-        network, _, rest = device.partition(" ")
-        mac = rest.partition(" ")[0] or network  # the demo's devices are addresses and have no network
-        event = Event(kind, 0, session.id, network if rest else "", mac, address, note)
+        network, mac, _ = key_parts(device)
+        event = Event(kind, 0, session.id, network, mac, address, note)
         self._waiting.append(_Noted(self._monotonic(), event))
 
     async def _write_for_ever(self) -> None:
@@ -246,10 +260,13 @@ def _reason(error: Exception) -> str:
     return getattr(error, "sqlite_errorname", type(error).__name__)
 
 
-def open_log(settings: Settings, clock: Clock) -> ConnectionLog:
-    """The log that the settings ask for. Raises `SetupError` when its public key is none."""
+def open_log(settings: Settings, clock: Clock, addresses: Callable[[], Mapping[str, str]]) -> ConnectionLog:
+    """The log that the settings ask for; *addresses* as for `ConnectionLog`.
+
+    Raises `SetupError` when the public key is none.
+    """
     try:
         public = find_public(settings.connection_log.public_key)
     except SetupError as error:
         raise SetupError(f"connection_log.public_key: {error}") from None
-    return ConnectionLog(settings, public, clock)
+    return ConnectionLog(settings, public, clock, addresses=addresses)

@@ -24,7 +24,7 @@ from captive.connections.store import (
 )
 from crm.errors import SetupError
 from crm.settings import Settings
-from crm.times import SOUND_CLOCK, local_moment
+from crm.times import is_sound, local_moment
 from crm.web import Clock
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ class Retention:
         if abs(offset - self._offset) > JUMP:
             self._offset, self._steady_since = offset, moment
         today = local_moment(now, self._zone).day
-        if now < SOUND_CLOCK or moment - self._steady_since < STEADY or today == self._done:
+        if not is_sound(now) or moment - self._steady_since < STEADY or today == self._done:
             return
         self._done = today
         try:

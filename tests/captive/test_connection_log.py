@@ -60,6 +60,7 @@ class Venue:
         self.private = PrivateKey.generate()
         self.path = folder / "connections.db"
         self.clock = Clock()
+        self.addresses: dict[str, str] = {}  # address -> device: the kernel's neighbour table
         self.settings = Settings(
             connection_log=ConnectionLogSection(
                 enabled=True,
@@ -71,7 +72,9 @@ class Venue:
 
     def log(self) -> ConnectionLog:
         key = self.private.public_key
-        return ConnectionLog(self.settings, key, self.clock, monotonic=self.clock.monotonic)
+        return ConnectionLog(
+            self.settings, key, self.clock, addresses=lambda: self.addresses, monotonic=self.clock.monotonic
+        )
 
     def retention(self) -> Retention:
         return Retention(self.settings, self.clock, monotonic=self.clock.monotonic)
@@ -116,6 +119,20 @@ async def test_a_device_of_a_network_that_goes_by_mac_and_address_stands_as_its_
     log.began(f"{DEVICE} {ADDRESS}", ADDRESS)
     await log.flush()
     assert venue.sessions()[0].device == MAC
+
+
+async def test_addresses_that_the_neighbour_table_knows_are_noted_too(venue: Venue) -> None:
+    log = venue.log()
+    log.began(DEVICE, "::ffff:192.168.50.12")
+    venue.addresses = {
+        ADDRESS: DEVICE, "fd50::1": DEVICE, "fe80::1%3": DEVICE, "192.168.50.13": "guest 02:00:5e:10:00:0b"
+    }  # fmt: skip
+    venue.clock.pass_(seconds=10)
+    await log.flush()
+    log.ended(DEVICE)
+    await log.flush()
+    [session] = venue.sessions()
+    assert [address for address, _ in session.addresses] == [ADDRESS, "fd50::1"]
 
 
 @pytest.mark.parametrize("macs", ["clear", "hashed"])
@@ -199,7 +216,7 @@ async def test_a_restart_loses_no_connection_and_marks_what_went_on(venue: Venue
     await log.flush()
     venue.clock.pass_(minutes=10)  # killed, started anew: one is still online, one ran out meanwhile
     log = venue.log()
-    log.began(DEVICE, "", resumed=True)
+    log.resume([DEVICE, "guest 02:00:5e:10:00:0b"])
     log.began(DEVICE, ADDRESS)
     log.ended("guest 02:00:5e:10:00:0b")
     venue.clock.pass_(minutes=10)
@@ -215,7 +232,7 @@ async def test_a_restart_loses_no_connection_and_marks_what_went_on(venue: Venue
 
 async def test_who_was_online_before_the_log_was_turned_on_is_told_as_such(venue: Venue) -> None:
     log = venue.log()
-    log.began(DEVICE, ADDRESS, resumed=True)
+    log.resume([DEVICE])
     log.ended(DEVICE)
     await log.flush()
     [session] = venue.sessions()
@@ -532,7 +549,7 @@ def test_a_mistyped_key_is_refused_and_a_private_one_too(tmp_path: Path) -> None
     with pytest.raises(SetupError, match="never replaced"):
         make_private(file, "")
     with pytest.raises(SetupError, match=r"connection_log\.public_key: "):
-        open_log(Settings(connection_log=ConnectionLogSection(enabled=True, public_key="x")), Clock())
+        open_log(Settings(connection_log=ConnectionLogSection(enabled=True, public_key="x")), Clock(), dict)
 
 
 def test_a_locked_key_opens_with_its_passphrase_only(tmp_path: Path) -> None:
