@@ -104,6 +104,7 @@ class Certificate:
         self._settings = settings
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.sni_callback = self._meet
         self.verdict = Verdict("not looked at yet")
         self._seen: tuple[int, ...] = ()
         self._since = self._until = 0.0
@@ -129,6 +130,10 @@ class Certificate:
                 if self.verdict.ends:
                     self.context.load_cert_chain(portal.certificate, portal.key, password=lambda: "")
         self._tell(now)
+
+    def _meet(self, _side: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
+        """Refuse every handshake while the files make no pair: what was read before is not theirs any more."""
+        return None if self.verdict.ends else ssl.AlertDescription.ALERT_DESCRIPTION_HANDSHAKE_FAILURE
 
     def _tell(self, now: float) -> None:
         """A line when it turns good or bad, and one a day while somebody should do something."""

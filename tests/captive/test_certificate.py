@@ -201,7 +201,9 @@ class TestFollowing:
             followed.refresh()
             assert not fault(followed)
 
-    def test_it_starts_without_files_and_serves_them_when_they_come(self, files: Settings, good):
+    def test_it_starts_without_files_and_serves_them_while_it_may_read_them(
+        self, files: Settings, good, monkeypatch: pytest.MonkeyPatch
+    ):
         Path(files.portal.certificate).unlink()
         followed = Certificate(files)
         assert fault(followed)
@@ -210,6 +212,11 @@ class TestFollowing:
         assert not fault(followed)
         with certificate_listener(followed.context) as port:
             assert judge_served(with_port(files, port)).fault == ""
+            Path(files.portal.key).chmod(0)
+            monkeypatch.setattr(certificate, "judge", lambda _: Verdict("may not be read"))
+            followed.refresh()
+            monkeypatch.undo()
+            assert "may the portal's user read" in judge_served(with_port(files, port)).fault
 
     def test_files_that_stay_are_judged_again_by_the_hour_and_when_the_clock_jumps(
         self, files: Settings, monkeypatch: pytest.MonkeyPatch

@@ -164,6 +164,11 @@ class Gateway:
             else:
                 stop(self._processes.pop(name), kill=True)
 
+    def stop(self, *names: str) -> None:
+        """End them as a service manager does: with SIGTERM."""
+        for name in names:
+            stop(self._processes.pop(name))
+
     def reboot(self) -> None:
         """Lose what a power cut loses: processes, the kernel's tables, whatever lives in memory. Then start."""
         self.kill9(*(name for name in ("portal", "gate", "advertiser") if name in self._processes), "dnsmasq")

@@ -9,11 +9,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from scapy.layers.dhcp6 import DUID_LL, DHCP6_InfoRequest, DHCP6_Reply, DHCP6OptClientId, DHCP6OptOptReq
+from scapy.layers.inet6 import ICMPv6ND_RA
+
 from tests.lab import dhcp
 from tests.lab.client import Client
 from tests.lab.namespace import Namespace, Run, stop
 
 WIFI = "wlan0"
+SOLICITATION, ROUTER_ADVERTISEMENT = b"\x85" + bytes(7), 134
 SCRIPT = Path(__file__).with_name("udhcpc.sh")
 
 
@@ -32,11 +36,7 @@ class Phone(Client):
         self.namespace.ip(
             f"link add {WIFI} address {self.mac} type veth peer name {port} netns {gateway.name}",
         )
-        gateway.ip(
-            f"link set {port} master {bridge}",
-            f"link set {port} type bridge_slave isolated on",
-            f"link set {port} up",
-        )
+        gateway.ip(f"link set {port} master {bridge}", f"link set {port} up")
         self.namespace.sysctl(
             {
                 f"net.ipv6.conf.{WIFI}.accept_dad": 0,
@@ -86,6 +86,28 @@ class Phone(Client):
             sock = dhcp.packet_socket(WIFI)
         with sock:
             return dhcp.exchange(sock, self.mac, request=request)
+
+    def ask_dhcp6(self, *codes: int) -> DHCP6_Reply:
+        """The answer to an information request (RFC 8415 section 18.2.6) for the options *codes*."""
+        question = DHCP6_InfoRequest(trid=0xABCDEF) / DHCP6OptClientId(duid=DUID_LL(lladdr=self.mac))
+        question /= DHCP6OptOptReq(reqopts=list(codes))
+        with self.open_socket("ff02::1:2", socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, WIFI.encode())
+            sock.bind(("::", 546))
+            sock.sendto(bytes(question), ("ff02::1:2", 547))
+            return DHCP6_Reply(sock.recv(2048))
+
+    def ask_router(self) -> ICMPv6ND_RA:
+        """The answer to a router solicitation (RFC 4861), or what is told to all at that moment."""
+        with self.namespace.open_socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
+            sock.settimeout(5)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, WIFI.encode())
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+            sock.sendto(SOLICITATION, ("ff02::2", 0))
+            while (message := sock.recv(2048))[0] != ROUTER_ADVERTISEMENT:
+                pass
+        return ICMPv6ND_RA(message)
 
     @property
     def address4(self) -> str:

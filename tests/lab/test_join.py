@@ -1,26 +1,16 @@
 """What a phone learns when it joins: address, option 114, IPv6, names."""
 
 import ipaddress
-import socket
 import struct
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from scapy.layers.dhcp6 import (
-    DUID_LL,
-    DHCP6_InfoRequest,
-    DHCP6_Reply,
-    DHCP6OptClientId,
-    DHCP6OptDNSServers,
-    DHCP6OptOptReq,
-)
+from scapy.layers.dhcp6 import DHCP6OptDNSServers
 
 from tests.lab.conftest import NewPhone
 from tests.lab.gateway import ADDRESS4, ADDRESS6, NAME
 from tests.lab.internet import PROVIDER_ANSWER, STRAY4, STRAY6, STRAY_NAME
-from tests.lab.phone import WIFI, Phone
+from tests.lab.phone import Phone
 from tests.lab.venue import Venue
 
 pytestmark = pytest.mark.lab
@@ -65,33 +55,10 @@ def test_no_option_114_without_a_certificate(plain_venue: Venue) -> None:
     assert phone.get(probe.location).status == 200
 
 
-def test_dhcpcd_too_learns_of_the_portal(venue: Venue, tmp_path: Path) -> None:
-    phone = venue.phone()
-    phone.namespace.ip(f"link set {WIFI} up")
-    tmp_path.joinpath("conf").write_text("define 114 string captive_portal_uri\nnoipv6\n")
-    script = tmp_path / "script"
-    script.write_text(f'#!/bin/sh\necho "$reason $new_captive_portal_uri" >> {tmp_path}/learnt\n')
-    script.chmod(0o755)
-    # Its files are shared by the whole machine, unless its own mount namespace hides them.
-    hide = "mount -t tmpfs none /var/lib/dhcpcd; mkdir -p /run/dhcpcd; mount -t tmpfs none /run/dhcpcd; "
-    client = ["dhcpcd", "-f", str(tmp_path / "conf"), "-4", "-1", "-B", "-t", "8", "-c", str(script), WIFI]
-    command = phone.namespace.command("sh", "-c", f'{hide} exec "$@"', "sh", *client)
-    with (tmp_path / "log").open("w") as log:  # a file, not a pipe: its helpers outlive it
-        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=20, check=True)
-    assert f"BOUND {API}" in (tmp_path / "learnt").read_text()
-
-
 @pytest.mark.parametrize("asked", [[23], [23, CAPTIVE_PORTAL_6]], ids=str)
 def test_dhcpv6_tells_resolver_and_portal_to_who_asks(phone: Phone, asked: list[int]) -> None:
     """SLAAC gives the address; DHCPv6, asked for information (RFC 8415 section 18.2.6), gives the rest."""
-    question = DHCP6_InfoRequest(trid=0xABCDEF) / DHCP6OptClientId(duid=DUID_LL(lladdr=phone.mac))
-    question /= DHCP6OptOptReq(reqopts=asked)
-    with phone.open_socket("ff02::1:2", socket.SOCK_DGRAM) as sock:
-        sock.settimeout(3)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, WIFI.encode())
-        sock.bind(("::", 546))
-        sock.sendto(bytes(question), ("ff02::1:2", 547))
-        reply = DHCP6_Reply(sock.recv(2048))
+    reply = phone.ask_dhcp6(*asked)
     assert reply.trid == 0xABCDEF
     assert reply[DHCP6OptDNSServers].dnsservers == [ADDRESS6]
     assert ((struct.pack("!HH", CAPTIVE_PORTAL_6, len(API)) + API.encode()) in bytes(reply)) == (
