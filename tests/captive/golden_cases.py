@@ -40,16 +40,16 @@ def settings_of(case: str) -> Settings:
     return parse_settings(CASES[case])
 
 
-def api_of(settings: Settings) -> str:
-    """What is offered while the certificate is good."""
-    return offered_api(settings, Verdict("" if settings.tls else "none is set"))
+def dnsmasq_of(case: str) -> str:
+    """The text while the certificate, if there is one, is good."""
+    settings = settings_of(case)
+    verdict = Verdict("", hosts=REVOCATION) if settings.tls else Verdict("none is set")
+    return render_dnsmasq(settings, api=offered_api(settings, verdict), revocation=verdict.hosts)
 
 
 def rendered(case: str) -> dict[str, str]:
     """{file name in golden/: its text}."""
-    settings = settings_of(case)
-    dnsmasq = render_dnsmasq(settings, api=api_of(settings), revocation=REVOCATION if settings.tls else ())
-    return {f"{case}.nft": render_ruleset(settings), f"{case}.dnsmasq.conf": dnsmasq}
+    return {f"{case}.nft": render_ruleset(settings_of(case)), f"{case}.dnsmasq.conf": dnsmasq_of(case)}
 
 
 if __name__ == "__main__":

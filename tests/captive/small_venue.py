@@ -240,7 +240,7 @@ class SmallVenue:
             f"route add default via {WORLD4}",
             f"route add default via {WORLD6}",
         )
-        # It keeps to the addresses given here, whatever a resolver's advertisements offer in a slow moment.
+        # It keeps to the addresses given here, whatever a router's advertisements offer.
         self.phone.run("sysctl", "-qw", "net.ipv6.conf.wlan0.accept_ra=0")
         self.phone.ip(
             f"link set wlan0 address {MAC} up",

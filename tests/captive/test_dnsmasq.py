@@ -11,8 +11,18 @@ import pytest
 from captive.dnsmasq import render_dnsmasq
 from crm.settings import Settings
 from crm.settings_file import parse_settings
-from tests.captive.golden_cases import CASES, rendered, settings_of
-from tests.captive.small_venue import BOX4, BOX6, WORLD4, SmallVenue, eventually, needs_root, small_venue
+from tests.captive.golden_cases import CASES, dnsmasq_of, settings_of
+from tests.captive.small_venue import (
+    BOX4,
+    BOX6,
+    WORLD4,
+    WORLD6,
+    SmallVenue,
+    eventually,
+    needs_root,
+    small_venue,
+)
+from tests.lab.certificates import Authority
 
 A, AAAA, HTTPS = 1, 28, 65
 NXDOMAIN = 3
@@ -23,7 +33,7 @@ API = "https://portal.example.vn/captive-portal/api"
 def test_dnsmasq_takes_it(case: str):
     done = subprocess.run(
         ["dnsmasq", "--test", "--conf-file=/dev/stdin"],
-        input=rendered(case)[f"{case}.dnsmasq.conf"],
+        input=dnsmasq_of(case),
         capture_output=True,
         text=True,
         check=False,
@@ -45,7 +55,7 @@ def test_the_api_is_named_only_with_a_certificate(case: str):
 
 @pytest.mark.parametrize("case", CASES)
 def test_dnsmasq_advertises_no_router(case: str):
-    assert not re.search(r"\bra-|enable-ra|slaac", rendered(case)[f"{case}.dnsmasq.conf"])
+    assert not re.search(r"\bra-|enable-ra|slaac", dnsmasq_of(case))
 
 
 def test_who_vouches_for_the_certificate_may_be_asked_before_going_online():
@@ -90,7 +100,10 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
         folder = Path(made.folder)
         made.config.write_text(made.config.read_text() + '[portal]\nname = "portal.example.vn"\n')
         hosts = folder / "hosts"
-        hosts.write_text(f"198.51.100.7 garden.example\n2001:db8::7 garden.example\n{WORLD4} www.example\n")
+        hosts.write_text(
+            f"198.51.100.7 garden.example\n2001:db8::7 garden.example\n{WORLD4} www.example\n"
+            f"{WORLD4} time.apple.com\n{WORLD6} time.apple.com\n198.51.100.8 crl.garden2.example\n"
+        )
         provider = (
             f"--listen-address={WORLD4} --bind-interfaces --no-resolv --no-hosts -d --addn-hosts={hosts}"
         )
@@ -135,6 +148,32 @@ class TestAnswers:
         listed = venue.box.run("nft", "list", "table", "inet", "wificrm").stdout
         assert "198.51.100.7" in listed
         assert "2001:db8::7" in listed
+
+    def test_a_clock_opens_with_the_answer_for_ntp_and_nothing_else(self, venue: SmallVenue):
+        venue.serve(venue.world, 123, "the time")
+        venue.serve(venue.world, 124, "something else")
+        for kind, clock in ((A, WORLD4), (AAAA, WORLD6)):
+            assert venue.ask_udp(clock, 123) != "the time"
+            assert venue.resolve("time.apple.com", kind) == (0, packed(clock))
+            assert eventually(lambda clock=clock: venue.ask_udp(clock, 123) == "the time")
+            assert venue.ask_udp(clock, 124) in ("No route to host", "Permission denied")
+            assert venue.ask_tcp(clock, 123) == "ConnectionRefusedError"
+
+    def test_who_vouches_for_the_certificate_may_be_asked_while_there_is_one(
+        self, venue: SmallVenue, tmp_path: Path
+    ):
+        before = venue.config.read_text()
+        pair = Authority(tmp_path / "ca").issue("tls", "portal.example.vn", revocation="garden2.example")
+        try:
+            venue.config.write_text(f'{before}certificate = "{pair[0]}"\nkey = "{pair[1]}"\n')
+            assert venue.command("box.up(settings)").returncode == 0
+            assert venue.resolve("crl.garden2.example", A) == (0, packed("198.51.100.8"))
+            assert "198.51.100.8" in venue.box.run("nft", "list", "set", "inet", "wificrm", "garden4").stdout
+            assert API in (Path(venue.settings.state) / "dnsmasq.conf").read_text()
+        finally:
+            venue.config.write_text(before)
+            assert venue.command("box.up(settings)").returncode == 0
+        assert "garden2" not in (Path(venue.settings.state) / "dnsmasq.conf").read_text()
 
     def test_a_device_that_asks_too_much_is_not_answered_and_others_are(self, venue: SmallVenue):
         with venue.phone.socket(socket.AF_INET, socket.SOCK_DGRAM) as tunnel:
