@@ -2,13 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from captive.gateway import key_parts
 from captive.marks import Marks
-from captive.policy import Policy, Taken, Usage
+from captive.policy import Policy, Reason, Refusal, Taken, Usage
 from crm.web import Clock
 
 
@@ -31,8 +31,15 @@ class Held:
 class Book:
     """What pages ask; `captive.grants.Grants` is what changes it."""
 
-    def __init__(self, policies: Mapping[str, Policy], clock: Clock, marks: Marks) -> None:
-        self._policies, self._clock, self._marks = policies, clock, marks
+    def __init__(
+        self,
+        policies: Mapping[str, Policy],
+        clock: Clock,
+        marks: Marks,
+        local: Callable[[], datetime | None],
+    ) -> None:
+        """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
+        self._policies, self._clock, self._marks, self._local = policies, clock, marks, local
         self._held: dict[str, Held] = {}
 
     def is_online(self, device: str) -> bool:
@@ -52,10 +59,37 @@ class Book:
         policy = self._policy(device)
         return policy.bytes_left(held.taken, self._usage(device)) if held else None
 
-    def can_extend(self, device: str) -> bool:
-        """Whether `extend` would lengthen the grant of *device*."""
+    def refusal(self, device: str) -> Refusal | None:
+        """Why *device* would not be let through now; None: it would."""
+        _, mac, _ = key_parts(device)
+        try:
+            self._policy(device).seconds(mac, self._local(), self._usage(device))
+        except Refusal as refusal:
+            return refusal
+        return None
+
+    def extended(self, device: str) -> int:
+        """Seconds for which the grant of *device* would last after `extend`: no more than now if it may not."""
         held, policy = self._held.get(device), self._policy(device)
-        return bool(held and policy.grant.extend_minutes and held.extensions < policy.grant.extensions)
+        if held is None:
+            return 0
+        left = max(0, math.ceil(held.ends - now_on_loop()))
+        if held.extensions >= policy.grant.extensions:
+            return left
+        try:
+            most = policy.extended(key_parts(device)[1], self._local(), self._usage(device), left)
+        except Refusal:
+            return left
+        return max(left, most)
+
+    def can_extend(self, device: str) -> bool:
+        """Whether `extend` would lengthen the grant of *device* by a minute at least."""
+        return self.extended(device) >= self.seconds_left(device) + 60
+
+    def obstacle(self, device: str) -> Reason | None:
+        """What keeps the grant of *device* from being made longer by as much as an extension gives."""
+        left = self.seconds_left(device)
+        return self._policy(device).obstacle(key_parts(device)[1], self._local(), self._usage(device), left)
 
     def until(self, device: str) -> datetime:
         """The end of the grant of *device*, in UTC."""
@@ -64,6 +98,10 @@ class Book:
     def was_asked(self, device: str) -> bool:
         """Whether *device* answered or skipped today."""
         return self._marks.was_asked(device)
+
+    def has_spent(self, device: str) -> bool:
+        """Whether the last grant of *device* ended because the amount of it was taken."""
+        return self._marks.has_spent(device)
 
     def _book(self, device: str, held: Held, until: float, more: int) -> Usage:
         today = self._marks.usage(device, make=True)

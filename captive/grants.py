@@ -16,6 +16,7 @@ from captive.book import Book, Held, now_on_loop
 from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
 from captive.marks import Marks
 from captive.policy import Policy, Taken, Usage
+from captive.ruleset import MAX_DEVICES
 from captive.store import (
     CountRow,
     GrantRow,
@@ -72,9 +73,8 @@ class Grants(Book):
         journal: Journal | None = None,
     ) -> None:
         """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
-        super().__init__(policies, clock, Marks(access))
+        super().__init__(policies, clock, Marks(access), local)
         self._access, self._gateway = access, gateway
-        self._local = local
         self._journal = journal or NoJournal()
         self._mending = asyncio.Lock()
         self._counted = -COUNT_EVERY
@@ -109,6 +109,8 @@ class Grants(Book):
         """
         _, mac, _ = key_parts(device)
         seconds = self._policy(device).seconds(mac, self._local(), self._usage(device))
+        if device not in self._held and len(self._held) >= MAX_DEVICES:
+            raise GatewayError("as many devices are online as the table holds")  # nothing more is kept of any
         now = now_on_loop()
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
         expires = self._clock() + timedelta(seconds=seconds)
@@ -120,15 +122,11 @@ class Grants(Book):
         held.online = True
 
     async def extend(self, device: str) -> None:
-        """Let the grant of *device* last longer. Raises `Refusal`, `GatewayError`; does nothing without one."""
+        """Let the grant of *device* last longer, where it can (see `can_extend`). Raises `GatewayError`."""
         held = self._held.get(device)
         if held is None or not self.can_extend(device):
             return
-        _, mac, _ = key_parts(device)
-        left = max(0, math.ceil(held.ends - now_on_loop()))
-        seconds = self._policy(device).extended(mac, self._local(), self._usage(device), left)
-        if seconds <= left:
-            return
+        seconds = self.extended(device)
         held.ends, held.extensions = now_on_loop() + seconds, held.extensions + 1
         async with self._access.begin() as conn:
             expires = self._clock() + timedelta(seconds=seconds)
@@ -203,15 +201,15 @@ class Grants(Book):
             async with self._access.begin() as conn:
                 await save_counts(conn, rows, used)
         # Who was merely away comes back unasked; who took all there is meets the portal, which says so.
-        await self._marks.forget(spent)
+        await self._marks.note_spent(spent)
         await self._end([*spent, *idle])
 
     async def _fulfil_wishes(self) -> None:
         async with self._access.read() as conn:
             wishes = await select_wishes(conn)
-        for device in wishes:
-            await self.forget(device)
         if wishes:
+            await self._marks.forget(wishes)
+            await self._end(wishes)
             async with self._access.begin() as conn:
                 await delete_wishes(conn, wishes)
 

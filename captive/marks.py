@@ -22,6 +22,7 @@ class Marks:
         self._secret = b""
         self._asked: set[bytes] = set()
         self._usage: dict[bytes, Usage] = {}
+        self._spent: set[bytes] = set()
         self._kept: dict[str, bytes] = {}
 
     async def start_day(self, today: date) -> None:
@@ -30,6 +31,7 @@ class Marks:
             self._secret = await select_secret(conn, today)
             self._asked = await select_asked(conn)
             self._usage = await select_usage(conn)
+        self._spent.clear()
         self._kept.clear()
 
     def mark(self, device: str) -> bytes:
@@ -49,10 +51,22 @@ class Marks:
     def note_asked(self, mark: bytes) -> None:
         """The device of *mark* was asked (and the store has it)."""
         self._asked.add(mark)
+        self._spent.discard(mark)
+
+    def has_spent(self, device: str) -> bool:
+        """Whether *device* took all that its last grant allowed; kept in memory only."""
+        return self.mark(device) in self._spent
+
+    async def note_spent(self, devices: Collection[str]) -> None:
+        """*devices* took all that their grants allowed: they meet the portal again, which says so."""
+        await self.forget(devices)
+        self._spent |= {self.mark(device) for device in devices}
 
     async def forget(self, devices: Collection[str]) -> None:
         """Forget that *devices* were asked."""
-        marks = {self.mark(device) for device in devices} & self._asked
+        theirs = {self.mark(device) for device in devices}
+        self._spent -= theirs
+        marks = theirs & self._asked
         if marks:
             async with self._access.begin() as conn:
                 await delete_asked(conn, marks)

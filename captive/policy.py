@@ -5,18 +5,22 @@ from datetime import datetime
 from typing import Literal
 
 from captive.metering import MEGABYTE
-from crm.opening_hours import open_until, parse_hours
+from crm.opening_hours import open_until, opens_next, parse_hours
 from crm.settings import Grant, Network
 
 Reason = Literal["closed", "used_up", "blocked"]
 
 
 class Refusal(Exception):  # noqa: N818 - the rules' own word for it
-    """The device is not let through, for a *reason* that its page tells."""
+    """The device is not let through, for a *reason* that its page tells.
 
-    def __init__(self, reason: Reason) -> None:
+    *opens*: when guests may be online again, local time; None where that is not known.
+    """
+
+    def __init__(self, reason: Reason, opens: datetime | None = None) -> None:
         super().__init__(reason)
         self.reason: Reason = reason
+        self.opens = opens
 
 
 @dataclass(slots=True)
@@ -57,7 +61,7 @@ class Policy:
 
     def __init__(self, network: Network) -> None:
         self.grant: Grant = network.grant
-        self._hours = parse_hours(network.grant.opening)
+        self.hours = parse_hours(network.grant.opening)
         self._never = frozenset(network.never)
         self._always = frozenset(network.always)
 
@@ -86,19 +90,32 @@ class Policy:
         """Seconds from *now* after one extension of a grant that has *left*. Raises `Refusal`."""
         return self._within(left + self.grant.extend_minutes * 60, mac, now, today)
 
+    def obstacle(self, mac: str, now: datetime | None, today: Usage, left: int) -> Reason | None:
+        """What makes an extension of a grant that has *left* shorter than it might be; None: nothing."""
+        return self._bounded(left + self.grant.extend_minutes * 60, mac, now, today)[1]
+
     def _within(self, seconds: int, mac: str, now: datetime | None, today: Usage) -> int:
-        if mac in self._never:
-            raise Refusal("blocked")
-        closes = open_until(self._hours, now) if now else None
-        if now and closes:
-            seconds = min(seconds, int((closes - now).total_seconds()))
-            if seconds <= 0:
-                raise Refusal("closed")
-        if self.grant.daily_minutes:
-            seconds = min(seconds, int(self.grant.daily_minutes * 60 - today.seconds))
-        if seconds <= 0 or self._is_over(today.bytes, self.grant.daily_mb):
-            raise Refusal("used_up")
+        seconds, limit = self._bounded(seconds, mac, now, today)
+        if limit and seconds <= 0:
+            raise Refusal(limit, opens_next(self.hours, now) if now and limit == "closed" else None)
         return seconds
+
+    def _bounded(
+        self, seconds: int, mac: str, now: datetime | None, today: Usage
+    ) -> tuple[int, Reason | None]:
+        """(as much of *seconds* as may be, what allows no more); 0 seconds: none at all."""
+        if mac in self._never:
+            return 0, "blocked"
+        limit: Reason | None = None
+        closes = open_until(self.hours, now) if now else None
+        if now and closes and (until := int((closes - now).total_seconds())) < seconds:
+            seconds, limit = until, "closed"
+        daily = self.grant.daily_minutes
+        if seconds > 0 and daily and (rest := int(daily * 60 - today.seconds)) < seconds:
+            seconds, limit = rest, "used_up"
+        if seconds > 0 and self._is_over(today.bytes, self.grant.daily_mb):
+            seconds, limit = 0, "used_up"
+        return seconds, limit
 
     def is_spent(self, taken: Taken, today: Usage, now: float) -> bool:
         """Whether a grant ends before its time: too much was taken, or for too long nothing at all."""

@@ -57,6 +57,29 @@ def open_until(hours: Sequence[Hours], now: datetime) -> datetime | None:
     return None  # open around the clock, all week
 
 
+def opens_next(hours: Sequence[Hours], now: datetime) -> datetime | None:
+    """When it opens next after *now*, in the zone of *now*; None when there are no hours."""
+    ahead = [
+        (now + timedelta(days=day)).replace(
+            hour=each.opens.hour, minute=each.opens.minute, second=0, microsecond=0
+        )
+        for day in range(8)
+        for each in hours
+        if (now.weekday() + day) % 7 in each.days
+    ]
+    return min((moment for moment in ahead if moment > now), default=None)
+
+
+def in_spans(hours: Sequence[Hours]) -> list[tuple[int, int, list[tuple[time, time]]]]:
+    """*hours* as people read them: (first day, last day, [(opens, closes), ...]), the same days together."""
+    spans: dict[tuple[int, int], list[tuple[time, time]]] = {}
+    for each in hours:
+        first = next((day for day in sorted(each.days) if (day - 1) % 7 not in each.days), 0)
+        last = (first + len(each.days) - 1) % 7
+        spans.setdefault((first, last), []).append((each.opens, each.closes))
+    return [(*days, sorted(times)) for days, times in spans.items()]
+
+
 def _closes(hours: Hours, moment: datetime) -> datetime | None:
     """The end of the stretch of *hours* that holds *moment*."""
     if moment.weekday() not in hours.days:

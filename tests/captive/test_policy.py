@@ -36,6 +36,27 @@ def test_a_grant_ends_at_closing_time_and_none_begins_after() -> None:
     assert office.seconds(MAC, None, Usage()) == 240 * 60  # a clock known to be wrong closes nothing
 
 
+def test_a_refusal_for_the_hour_says_when_it_opens_again() -> None:
+    office = policy(opening=("mon-fri 07:30-11:30", "mon-fri 13:30-17:00"))
+    for now, opens in (
+        (NOON, NOON.replace(hour=13, minute=30)),
+        (NOON.replace(hour=17), NOON.replace(day=23, hour=7, minute=30)),
+    ):
+        with pytest.raises(Refusal) as told:
+            office.seconds(MAC, now, Usage())
+        assert told.value.opens == opens
+    with pytest.raises(Refusal) as told:
+        policy(daily_minutes=1).seconds(MAC, NOON, Usage(seconds=60))
+    assert told.value.opens is None
+
+
+def test_what_keeps_an_extension_short_is_named() -> None:
+    office = policy(minutes=60, extend_minutes=60, opening=("fri 07:00-13:30",), daily_minutes=120)
+    assert office.obstacle(MAC, NOON, Usage(), 600) is None
+    assert office.obstacle(MAC, NOON.replace(hour=13), Usage(), 600) == "closed"
+    assert office.obstacle(MAC, NOON, Usage(seconds=4800), 600) == "used_up"
+
+
 def test_the_days_allowance_counts_all_grants() -> None:
     daily = policy(minutes=60, daily_minutes=90, daily_mb=10)
     assert daily.seconds(MAC, NOON, Usage()) == 3600

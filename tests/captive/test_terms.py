@@ -106,8 +106,12 @@ async def test_an_amount_ends_the_grant_and_the_device_meets_the_portal_again(
     await grants.reconcile()
     assert not grants.is_online(DEVICE)
     assert not grants.was_asked(DEVICE)
+    assert grants.has_spent(DEVICE)
     assert set(await kernel.list()) == {OTHER}
     assert grants.was_asked(OTHER)
+    assert not grants.has_spent(OTHER)
+    await grants.grant(DEVICE)
+    assert not grants.has_spent(DEVICE)
 
 
 async def test_counts_survive_restarts_of_either_side(access: Store, kernel: Kernel, watch: Watch) -> None:
@@ -195,6 +199,27 @@ async def test_an_extension_lengthens_so_often_and_outlives_a_restart(
     assert not again.can_extend(DEVICE)
     await again.extend(DEVICE)
     assert again.seconds_left(DEVICE) == 70 * 60
+
+
+async def test_nobody_is_offered_an_extension_that_gives_nothing(
+    access: Store, kernel: Kernel, watch: Watch
+) -> None:
+    """At closing time, or with the day's allowance gone, a button that does nothing would be a lie."""
+    grants = await open_book(access, kernel, watch, minutes=60, opening=("fri 07:30-11:30",))
+    await grants.grant(DEVICE)  # at 10:00 local time, until 11:00
+    assert grants.extended(DEVICE) == 90 * 60
+    assert grants.can_extend(DEVICE)
+    assert grants.obstacle(DEVICE) == "closed"
+    await grants.extend(DEVICE)
+    assert not grants.can_extend(DEVICE)
+    await grants.extend(DEVICE)
+    assert grants.seconds_left(DEVICE) == 90 * 60
+
+    daily = await open_book(access, kernel, watch, minutes=60, daily_minutes=60)
+    await daily.grant(OTHER)
+    assert not daily.can_extend(OTHER)
+    assert daily.obstacle(OTHER) == "used_up"
+    assert daily.refusal(OTHER) is None
 
 
 async def test_what_the_technician_wishes_is_done_once(access: Store, kernel: Kernel, watch: Watch) -> None:

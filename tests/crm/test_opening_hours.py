@@ -1,13 +1,13 @@
 """Opening hours, read and reckoned with."""
 
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.opening_hours import DAYS, open_until, parse_hours
+from crm.opening_hours import DAYS, in_spans, open_until, opens_next, parse_hours
 
 FRIDAY = datetime(2026, 11, 20, tzinfo=ZoneInfo("Asia/Ho_Chi_Minh"))
 OFFICE = parse_hours(["mon-fri 07:30-11:30", "mon-fri 13:30-17:00", "sat 08:00-11:30"])
@@ -93,3 +93,33 @@ def test_minute_by_minute_it_is_open_exactly_until_it_says(texts: list[str], min
     while step < closes:
         assert is_open(step)
         step += timedelta(minutes=max(1, (closes - now) // timedelta(minutes=40)))
+
+
+@given(st.lists(lines, min_size=1, max_size=5), st.integers(0, 7 * 1440 - 1))
+def test_it_opens_next_when_it_says_and_at_no_minute_before(texts: list[str], minute: int) -> None:
+    hours = parse_hours(texts)
+    now = FRIDAY + timedelta(minutes=minute)
+    opens = opens_next(hours, now)
+    assert opens is not None
+    assert now < opens <= now + timedelta(days=7)
+    assert open_until(hours, opens) != opens
+    if open_until(hours, now) == now:
+        step = now
+        while step < opens:
+            assert open_until(hours, step) == step
+            step += timedelta(minutes=max(1, (opens - now) // timedelta(minutes=40)))
+
+
+def test_without_hours_nothing_opens_next() -> None:
+    assert opens_next((), FRIDAY) is None
+
+
+def test_hours_are_read_out_by_days() -> None:
+    hours = parse_hours(
+        ["mon-fri 13:30-17:00", "mon-fri 07:00-11:30", "sat 08:00-24:00", "sat-mon 20:00-21:00"]
+    )
+    assert in_spans(hours) == [
+        (0, 4, [(time(7), time(11, 30)), (time(13, 30), time(17))]),
+        (5, 5, [(time(8), time(0))]),
+        (5, 0, [(time(20), time(21))]),
+    ]
