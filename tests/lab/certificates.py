@@ -47,7 +47,7 @@ class Authority:
         new = ("req", *_NEW_KEY, "-keyout", folder / "ca.key", "-subj", f"/CN=lab authority {folder.name}")
         if issuer is None:
             extensions = ("-config", folder / "ca.cnf", "-extensions", "authority")
-            _openssl(*new, "-x509", "-days", "30", *extensions, "-out", self.certificate)
+            _openssl(*new, "-x509", "-days", "90", *extensions, "-out", self.certificate)
         else:
             _openssl(*new, "-out", folder / "ca.csr")
             issuer.sign(folder / "ca.csr", self.certificate, extensions="authority")

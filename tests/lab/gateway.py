@@ -90,7 +90,7 @@ class Gateway:
         self.tls = tls
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._make_folders()
-        self.certificate, self.key = authority.issue("portal", NAME)
+        self.certificate, self.key = authority.issue("portal", NAME, days=(-1, 60))
         certificate = f'certificate = "{self.certificate}"\nkey = "{self.key}"' if tls else ""
         self.settings = self.home / "wificrm.toml"
         self.settings.write_text(
