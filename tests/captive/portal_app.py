@@ -15,7 +15,7 @@ import msgspec
 from captive.app import running
 from captive.demo import demo_settings
 from crm.migrate import migrate
-from crm.settings import Settings
+from crm.settings import ConnectionLogSection, Settings
 
 TOKEN = re.compile(r'name="r" value="([^"]+)"')
 
@@ -112,10 +112,16 @@ def free_port() -> int:
 
 
 @contextlib.asynccontextmanager
-async def portal_at(folder: Path, clock: Clock, **venue: Any) -> AsyncIterator[Portal]:
+async def portal_at(
+    folder: Path, clock: Clock, *, connection_log: ConnectionLogSection | None = None, **venue: Any
+) -> AsyncIterator[Portal]:
     """Serve until the context ends; opened again on the same *folder* it is a restart."""
     settings = demo_settings(free_port(), folder)
-    settings = msgspec.structs.replace(settings, venue=msgspec.structs.replace(settings.venue, **venue))
+    settings = msgspec.structs.replace(
+        settings,
+        venue=msgspec.structs.replace(settings.venue, **venue),
+        connection_log=connection_log or settings.connection_log,
+    )
     await migrate(settings.store.crm, "crm")
     await migrate(settings.store.access, "captive")
     async with running(settings, host="127.0.0.1", clock=clock):

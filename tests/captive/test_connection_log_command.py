@@ -37,11 +37,15 @@ CLI = (sys.executable, "-m", "captive.cli", "connections")
 
 
 def connections(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """``wificrm connections`` in this process, for speed; the first test below starts it as users do."""
+    return wificrm("connections", *arguments)
+
+
+def wificrm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """``wificrm`` in this process, for speed; the first test below starts it as users do."""
     out, err, code = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            main(["connections", *map(str, arguments)])
+            main([*map(str, arguments)])
         except SystemExit as done:
             code = int(done.code or 0)
     return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
@@ -341,6 +345,33 @@ def test_status_tells_how_it_stands(box: Box, tmp_path: Path) -> None:
     told = box.export("--passphrase-file", box.phrase, "-o", tmp_path / "e")
     assert (told.returncode, "there is no connection log here" in told.stderr) == (1, True)
     assert not box.log.exists()
+
+
+def test_the_doctor_looks_at_it_too(box: Box, tmp_path: Path) -> None:
+    rest = (
+        f'[gate]\ngateway = "open"\n[store]\ncrm = "{tmp_path}/crm.db"\naccess = "{tmp_path}/access.db"\n'
+        f"[portal]\nport = 1\n"
+    )
+    off = tmp_path / "off.toml"
+    off.write_text(f'{rest}[connection_log]\npath = "{tmp_path}/none.db"\n')
+    assert (
+        "ok       connection log: off: no connection is recorded\n"
+        in wificrm("doctor", "--config", off).stdout
+    )
+    box.config.write_text(rest + box.config.read_text())
+    assert "ok       connection log: on, sealed to key " in wificrm("doctor", "--config", box.config).stdout
+    with sqlite3.connect(box.log) as conn:
+        conn.execute("DROP TRIGGER audit_stays")
+        conn.execute("UPDATE audit SET line = ''")
+    said = wificrm("doctor", "--config", box.config).stdout
+    assert "FAULT    connection log: audit: changed at line 1" in said
+    box.log.write_bytes(b"x" * 4096)
+    assert "FAULT    connection log: " in wificrm("doctor", "--config", box.config).stdout
+    box.config.write_text(box.config.read_text().replace(box.public, box.public[:-4]))
+    assert (
+        "FAULT    connection log: connection_log.public_key: "
+        in wificrm("doctor", "--config", box.config).stdout
+    )
 
 
 def test_a_passphrase_is_asked_for_at_a_terminal(tmp_path: Path) -> None:
