@@ -1,6 +1,7 @@
 """Our table in the kernel, through libnftables: put there, changed, listed, taken away."""
 
 import functools
+import socket
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 from nftables import Nftables
 
 from captive.gateway import Lease, Terms
-from captive.metering import metered_sets
+from captive.metering import FRAME_HEADER, metered_sets
 from captive.ruleset import TABLE, chains_of, render_ruleset
 from crm.errors import SetupError
 from crm.settings import Network, Settings
@@ -19,6 +20,7 @@ class FirewallError(Exception):
 
 
 class _Counter(msgspec.Struct):
+    packets: int = 0
     bytes: int = 0
 
 
@@ -32,12 +34,15 @@ class _Element(msgspec.Struct):
     counter: _Counter = msgspec.field(default_factory=_Counter)
 
 
-class _Wrapped(msgspec.Struct):
-    elem: _Element
+class _Listed(msgspec.Struct):
+    """An element with what belongs to it, or a bare concatenated key (*elem* is None): one for ever, not ours."""
+
+    elem: _Element | None = None
+    concat: list[str] = []
 
 
 class _Set(msgspec.Struct):
-    elem: list[_Wrapped] = []
+    elem: list[_Listed | str] = []
 
 
 class _Rule(msgspec.Struct):
@@ -51,6 +56,9 @@ class _Item(msgspec.Struct):
 
 class _Listing(msgspec.Struct):
     nftables: list[_Item]
+
+
+_NOTHING = _Counter()
 
 
 class Firewall:
@@ -69,19 +77,15 @@ class Firewall:
 
     def apply(self) -> None:
         """Put our tables there, or bring them up to date; leases stay. Raises `FirewallError`."""
-        ruleset = self._ruleset()
+        ruleset = self.ruleset()
         try:
             self._change(ruleset)
         except FirewallError:
             # A set of another shape, left by another release or other settings, stands in the way: replace all.
-            leases = self._leases_left()
             anew = "".join(
                 f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in self._families
             )
-            terms = {
-                device: Terms(lease.seconds, fresh=False) for device, lease in leases.items() if lease.seconds
-            }
-            self._change(anew + ruleset + self._transaction(terms))
+            self._change(anew + ruleset + self._transaction(self._terms_left()))
 
     def remove(self) -> None:
         """Take our tables away, with every lease."""
@@ -101,8 +105,11 @@ class Firewall:
             up = self._elements("inet", f"up_{network.name}") if counts else {}
             down = self._elements("netdev", f"down_{network.name}") if counts and self.egress else {}
             for key, element in allowed.items():
-                sent, got = (each[key].counter.bytes if key in each else 0 for each in (up, down))
-                found[f"{network.name} {key}"] = Lease(element.expires, sent, got)
+                sent = up[key].counter if key in up else _NOTHING
+                got = down[key].counter if key in down else _NOTHING
+                # Uploads are met as IP packets, downloads as frames: both are told as frames.
+                frames = sent.bytes + FRAME_HEADER * sent.packets
+                found[f"{network.name} {key}"] = Lease(element.expires, frames, got.bytes)
         return found
 
     def present(self) -> bool:
@@ -117,7 +124,10 @@ class Firewall:
         """Whether our tables are there with rules in all their chains."""
         wanted = {"inet": chains_of(self._settings)}
         if self.egress:
-            wanted["netdev"] = {f"egress_{network.name}" for network in self._settings.networks}
+            there = self._interfaces()
+            wanted["netdev"] = {
+                f"egress_{each.name}" for each in self._settings.networks if each.interface in there
+            }
         try:
             return all(self._chains_with_rules(family) >= chains for family, chains in wanted.items())
         except FirewallError:
@@ -142,19 +152,34 @@ class Firewall:
     def _families(self) -> tuple[str, ...]:
         return ("inet", "netdev") if self.egress else ("inet",)
 
-    def _ruleset(self) -> str:
-        return render_ruleset(self._settings, egress=self.egress)
+    def ruleset(self) -> str:
+        """The text of our tables for this kernel and the interfaces that there are."""
+        return render_ruleset(self._settings, egress=self.egress, interfaces=self._interfaces())
 
-    def _leases_left(self) -> dict[str, Lease]:
-        try:
-            return self.leases()
-        except FirewallError:  # no table yet, or one without these networks
-            return {}
+    def _interfaces(self) -> set[str]:
+        there = {name for _, name in socket.if_nameindex()}
+        return {network.interface for network in self._settings.networks} & there
+
+    def _terms_left(self) -> dict[str, Terms]:
+        """What is left of the leases in the table that is there, where its sets are still of our shape."""
+        terms: dict[str, Terms] = {}
+        for network in self._settings.networks:
+            try:
+                left = self._elements("inet", f"allowed_{network.name}")
+            except FirewallError:  # no table yet, or one without this network
+                continue
+            words = 2 if network.identity == "mac+ip" else 1
+            terms |= {
+                f"{network.name} {key}": Terms(element.expires, fresh=False)
+                for key, element in left.items()
+                if element.expires and len(key.split()) == words
+            }
+        return terms
 
     def _elements(self, family: str, name: str) -> dict[str, _Element]:
         items = self._listing(f"list set {family} {TABLE} {name}", elements=True)
-        elements = [wrapped.elem for item in items if item.set for wrapped in item.set.elem]
-        return {e.val if isinstance(e.val, str) else " ".join(e.val.concat): e for e in elements}
+        listed = [each for item in items if item.set for each in item.set.elem]
+        return dict(map(_keyed, listed))
 
     def _chains_with_rules(self, family: str) -> set[str]:
         return {item.rule.chain for item in self._listing(f"list table {family} {TABLE}") if item.rule}
@@ -176,9 +201,9 @@ class Firewall:
             if not given:
                 continue
             text += _taken_out("inet", f"allowed_{network.name}", given)
-            fresh = [key for key, each in given.items() if each and each.fresh]
+            anew = [key for key, each in given.items() if each is None or each.fresh]
             text += [
-                line for family, name in self._metered(network) for line in _taken_out(family, name, fresh)
+                line for family, name in self._metered(network) for line in _taken_out(family, name, anew)
             ]
             new = ", ".join(f"{key} timeout {each.seconds}s" for key, each in given.items() if each)
             text += [f"add element inet {TABLE} allowed_{network.name} {{ {new} }}"] if new else []
@@ -204,6 +229,14 @@ class Firewall:
 
 def _make_context() -> Any:  # noqa: ANN401 - the binding has no types
     return Nftables()  # type: ignore[no-untyped-call]
+
+
+def _keyed(listed: _Listed | str) -> tuple[str, _Element]:
+    """(key, element); an element without an end has 0 seconds left."""
+    if isinstance(listed, str):
+        return listed, _Element(listed)
+    element = listed.elem or _Element(_Concatenated(listed.concat))
+    return element.val if isinstance(element.val, str) else " ".join(element.val.concat), element
 
 
 def _taken_out(family: str, name: str, keys: Collection[str]) -> list[str]:

@@ -10,6 +10,7 @@ The shape of the refusals follows what phones were seen to need: port 80 is answ
 """
 
 import ipaddress
+from collections.abc import Collection
 
 from captive.metering import DOWNWARD, block, netdev_table, set_kinds, upward_limits
 from crm.settings import Network, Settings
@@ -28,12 +29,15 @@ def chains_of(settings: Settings) -> set[str]:
     return own | set(common)
 
 
-def render_ruleset(settings: Settings, *, egress: bool = True) -> str:
+def render_ruleset(
+    settings: Settings, *, egress: bool = True, interfaces: Collection[str] | None = None
+) -> str:
     """The text for one atomic ``nft -f -``; applied again it keeps the elements of every set.
 
     Declaring, flushing and declaring again leaves no moment without rules: flushing a table empties its
     chains and keeps its sets. Without *egress* (kernels before 5.16 have no such hook) downloads are
-    neither counted nor limited.
+    neither counted nor limited. *interfaces* are those that there are (None: all): before 6.16 no chain can
+    be hooked to one that is still to come.
     """
     parts = [_sets(settings), _prerouting(settings), _input(settings), _forward(settings)]
     parts += [
@@ -43,7 +47,7 @@ def render_ruleset(settings: Settings, *, egress: bool = True) -> str:
     ]
     inet = "\n".join(parts)
     text = f"table inet {TABLE}\nflush table inet {TABLE}\n\ntable inet {TABLE} {{\n{inet}}}\n"
-    return text + (netdev_table(settings, TABLE, MAX_DEVICES) if egress else "")
+    return text + (netdev_table(settings, TABLE, MAX_DEVICES, interfaces) if egress else "")
 
 
 def device_match(network: Network) -> str:
@@ -84,10 +88,12 @@ def _sets(settings: Settings) -> str:
 
 def _allowed(network: Network, verdict: str) -> list[str]:
     """Rules that give the packets of allowed devices of *network* the *verdict*."""
-    rules = [f"{device_match(network)} @allowed_{network.name} {verdict}"]
-    if network.always:
-        rules.append(f"ether saddr {{ {', '.join(network.always)} }} {verdict}")
-    return rules
+    return [f"{device_match(network)} @allowed_{network.name} {verdict}", *_always(network, verdict)]
+
+
+def _always(network: Network, verdict: str) -> list[str]:
+    """The same for those that need no grant: they are online without terms."""
+    return [f"ether saddr {{ {', '.join(network.always)} }} {verdict}"] if network.always else []
 
 
 def _allowed_anywhere(settings: Settings, verdict: str) -> list[str]:
@@ -194,7 +200,8 @@ def _upstream(settings: Settings, network: Network) -> str:
         "ip6 daddr @clocks6 udp dport 123 goto free",
         f"ip daddr {{ {', '.join(off4)} }} goto refuse" if off4 else "",
         f"ip6 daddr {{ {', '.join(off6)} }} goto refuse" if off6 else "",
-        *_allowed(network, f"goto through_{network.name}"),
+        *_always(network, "goto free"),
+        f"{device_match(network)} @allowed_{network.name} goto through_{network.name}",
         "goto refuse",
     )
     through = block(
