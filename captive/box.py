@@ -20,6 +20,7 @@ from captive.box_check import find_problems
 from captive.certificate import judge_served, offered_api
 from captive.dnsmasq import CONFIGURATION, render_dnsmasq
 from captive.firewall import Firewall, FirewallError
+from captive.isolation import isolate_ports, isolation_problems
 from captive.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
 from captive.ruleset import render_ruleset
 from captive.sysctls import read_sysctl, wanted_sysctls, write_sysctl
@@ -60,7 +61,12 @@ def plan(settings: Settings) -> str:
 def check(settings: Settings) -> list[str]:
     """What is in the way of the gateway or of https: a sentence each; empty when all is well."""
     fault = judge_served(settings).fault if settings.tls else ""
-    return [*find_problems(settings), *([f"the portal's certificate: {fault}"] if fault else [])]
+    return [
+        *find_problems(settings),
+        # Before `up` it is no news that guests' ports are not isolated.
+        *(isolation_problems(_bridges(settings)) if meant_up(settings) else []),
+        *([f"the portal's certificate: {fault}"] if fault else []),
+    ]
 
 
 def up(settings: Settings) -> None:
@@ -68,6 +74,7 @@ def up(settings: Settings) -> None:
     firewall = Firewall(settings)
     with _alone(settings, make=True) as memory:
         _tell(firewall.apply)
+        isolate_ports(_bridges(settings))
         _set_sysctls(settings, memory)
         api, text = _texts(settings)
         # Written as a whole: the process that advertises looks at it at any moment.
@@ -153,6 +160,10 @@ def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
         raise SetupError(f"{error.filename or settings.state}: {error.strerror}; run as root") from None
     finally:
         os.close(handle)
+
+
+def _bridges(settings: Settings) -> list[str]:
+    return [network.interface for network in settings.networks]
 
 
 def _set_sysctls(settings: Settings, memory: Memory) -> None:

@@ -23,6 +23,7 @@ from captive.firewall import Firewall, FirewallError
 from captive.gate_socket import MAX_CLIENTS, group_id, listen, refusal_of
 from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request, Terms, key_parts
 from captive.hostapd import send_away
+from captive.isolation import keep_isolated
 from captive.signals import until_stopped
 from captive.table_watch import watch_table
 from crm.errors import SetupError
@@ -79,7 +80,9 @@ class Gate:
             listener.close()
             raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
         self._was_up = meant_up(self._settings)
-        self._tasks = [asyncio.create_task(self._work()), asyncio.create_task(watch_table(self._mend))]
+        bridges = [network.interface for network in self._settings.networks]
+        work = (self._work(), watch_table(self._mend), keep_isolated(bridges))
+        self._tasks = [asyncio.create_task(each) for each in work]
         self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
 
     async def serve_until(self, end: Coroutine[None, None, None]) -> None:
@@ -132,7 +135,7 @@ class Gate:
             while True:
                 try:
                     line = await reader.readline()
-                    if not line:
+                    if not line.endswith(b"\n"):  # the end; what was cut off by it is no request
                         return
                     request = self._decode(line)
                 except (

@@ -44,11 +44,7 @@ class Crowd:
         self.devices = [Device(self.namespace, number, context) for number in range(size)]
         port = "port-crowd"
         self.namespace.ip(f"link add {RADIO} type veth peer name {port} netns {gateway.name}")
-        gateway.ip(
-            f"link set {port} master {bridge}",
-            f"link set {port} type bridge_slave isolated on",
-            f"link set {port} up",
-        )
+        gateway.ip(f"link set {port} master {bridge}", f"link set {port} up")
         # An interface answers for its own address only, although all stand in one namespace.
         self.namespace.sysctl(
             {
