@@ -16,6 +16,10 @@ MAX_TITLE = 120
 MAX_BODY = 4000
 """Letters, counted after composing them (NFC), so that a Vietnamese letter is one."""
 
+ON = "network-"
+"""What the fields of a form begin with that name the networks."""
+NETWORK = re.compile(r"[a-z][a-z0-9_]{0,11}")
+
 State = Literal["shown", "coming", "past", "withdrawn"]
 
 Texts = dict[str, dict[str, str]]
@@ -40,6 +44,7 @@ class Announcement(msgspec.Struct, frozen=True):
     ends: date | None  # last local day shown; None: until withdrawn
     urgent: bool
     withdrawn: bool
+    networks: tuple[str, ...] = ()  # the networks of the venue that it is shown on; (): all of them
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -49,6 +54,7 @@ class Draft(msgspec.Struct, frozen=True):
     starts: date
     ends: date | None
     urgent: bool
+    networks: tuple[str, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -71,6 +77,11 @@ def state_on(announcement: Announcement, day: date) -> State:
 def shown_on(announcement: Announcement, day: date) -> bool:
     """Whether guests see *announcement* on the local *day*; both its days count."""
     return state_on(announcement, day) == "shown"
+
+
+def is_for(announcement: Announcement, network: str) -> bool:
+    """Whether guests on *network* see *announcement*."""
+    return not announcement.networks or network in announcement.networks
 
 
 def in_order(announcements: Iterable[Announcement]) -> list[Announcement]:
@@ -118,7 +129,7 @@ def check_draft(form: Mapping[str, str], languages: Iterable[str]) -> tuple[Draf
     """What *form* says, and what is wrong with it; the draft may be kept only when nothing is.
 
     Fields: ``title-LL`` and ``body-LL`` for each of *languages* (the first must be filled in, another may be
-    left empty), ``starts`` and ``ends`` as YYYY-MM-DD, ``urgent``.
+    left empty), ``starts`` and ``ends`` as YYYY-MM-DD, ``urgent``, ``network-NAME`` for each network it is on.
     """
     problems: list[Problem] = []
     texts: Texts = {}
@@ -136,7 +147,20 @@ def check_draft(form: Mapping[str, str], languages: Iterable[str]) -> tuple[Draf
         problems.append(Problem("ends", "Choose the last day it is shown, or leave it empty."))
     if starts and ends and ends < starts:
         problems.append(Problem("ends", "The last day is before the first day."))
-    return Draft(texts, starts or date.min, ends, bool(form.get("urgent"))), problems
+    networks = tuple(sorted(key.removeprefix(ON) for key in form if key.startswith(ON) and form[key]))
+    if not all(NETWORK.fullmatch(name) for name in networks):
+        problems.append(Problem("networks", "Choose networks by their names in the settings."))
+    return Draft(texts, starts or date.min, ends, bool(form.get("urgent")), networks), problems
+
+
+def as_form(announcement: Announcement) -> dict[str, str]:
+    """*announcement* as the fields that `check_draft` reads."""
+    form = {"starts": announcement.starts.isoformat()}
+    form["ends"] = announcement.ends.isoformat() if announcement.ends else ""
+    form["urgent"] = "on" if announcement.urgent else ""
+    for language, text in announcement.texts.items():
+        form |= {f"title-{language}": text["title"], f"body-{language}": text["body"]}
+    return form | {ON + name: "on" for name in announcement.networks}
 
 
 def _check_text(language: str, title: str, body: str) -> Iterable[Problem]:

@@ -8,8 +8,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from campaigns.announcements import Announcement, check_draft, state_on, text_in
+from campaigns.announcements import NETWORK, ON, as_form, check_draft, state_on, text_in
 from campaigns.store import (
+    Centre,
     Counts,
     insert_announcement,
     restore_announcement,
@@ -68,6 +69,13 @@ def _add_content(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--to", dest="ends", metavar="DAY", help="last day shown; '' for until it is withdrawn")
     verb.add_argument(
+        "--network",
+        dest="networks",
+        action="append",
+        metavar="NAME",
+        help="show it on this network only; repeat for several, '' for all (default: all)",
+    )
+    verb.add_argument(
         "--urgent", action=argparse.BooleanOptionalAction, help="above the survey, for warnings only"
     )
 
@@ -84,7 +92,7 @@ async def run(args: argparse.Namespace, store: Store, settings: Settings) -> int
     if args.verb == "list":
         return await _list(store, venue, today)
     if args.verb in ("add", "edit"):
-        return await _write(args, store, venue, centres[0].languages, today)
+        return await _write(args, store, settings, centres[0], today)
     async with store.begin() as conn:
         act = withdraw_announcement if args.verb == "withdraw" else restore_announcement
         if not await act(conn, args.id, venue):
@@ -104,21 +112,28 @@ async def _list(store: Store, venue: str, today: date) -> int:
         say(
             f"      {mark}{state_on(each, today)}, {each.starts} until {until}, {'/'.join(sorted(each.texts))},"
         )
-        say(f"      shown {seen.shown}, opened {seen.opened}")
+        where = f"on {', '.join(each.networks)}; " if each.networks else ""
+        say(f"      {where}shown {seen.shown}, opened {seen.opened}")
     return 0 if found else say(f"{venue} has no announcements yet; wificrm announcement add --help says how")
 
 
 async def _write(
-    args: argparse.Namespace, store: Store, venue: str, languages: list[str], today: date
+    args: argparse.Namespace, store: Store, settings: Settings, centre: Centre, today: date
 ) -> int:
     """Add or edit: the same form and the same checks as the staff page."""
+    venue, languages = centre.code, centre.languages
     form = {"starts": today.isoformat()}
     if args.verb == "edit":
         async with store.read() as conn:
             before = await select_announcement(conn, args.id, venue)
         if before is None:
             return _no_such(args.id, venue)
-        form = _as_form(before)
+        form = as_form(before)
+    if args.networks is not None:
+        if wrong := _unknown_network(args.networks, form, venue, settings):
+            return fail(2, wrong)
+        form = {key: value for key, value in form.items() if not key.startswith(ON)}
+        form |= {ON + name: "on" for name in args.networks if name}
     draft, problems = check_draft(form | _given(args), languages)
     extra = sorted({key.split("-")[1] for key in _given(args) if "-" in key} - set(languages))
     if extra:
@@ -135,12 +150,15 @@ async def _write(
         return say(f"announcement {await insert_announcement(conn, venue, draft)} is added")
 
 
-def _as_form(announcement: Announcement) -> dict[str, str]:
-    form = {"starts": announcement.starts.isoformat(), "urgent": "on" if announcement.urgent else ""}
-    form["ends"] = announcement.ends.isoformat() if announcement.ends else ""
-    for language, text in announcement.texts.items():
-        form |= {f"title-{language}": text["title"], f"body-{language}": text["body"]}
-    return form
+def _unknown_network(names: list[str], form: dict[str, str], venue: str, settings: Settings) -> str:
+    """What is wrong with the *names* of networks; "" when nothing. Only our own venue's networks are known."""
+    known = [network.name for network in settings.networks] if venue == settings.venue.code else []
+    for name in filter(None, names):
+        if not NETWORK.fullmatch(name):
+            return f"--network: {name!r} is not the name of a network, such as guest"
+        if known and name not in known and ON + name not in form:
+            return f"--network: the settings have no network {name}; they have: {', '.join(known)}"
+    return ""
 
 
 def _given(args: argparse.Namespace) -> dict[str, str]:

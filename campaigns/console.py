@@ -9,10 +9,13 @@ from aiohttp import web
 from babel.numbers import format_decimal
 
 from campaigns.announcements import (
+    NETWORK,
+    ON,
     Announcement,
     Draft,
     Problem,
     State,
+    as_form,
     body_html,
     check_draft,
     state_on,
@@ -109,6 +112,7 @@ def _row(
         "starts": _day(announcement.starts),
         "ends": _day(announcement.ends),
         "urgent": announcement.urgent,
+        "networks": ", ".join(announcement.networks),
         "withdrawn": announcement.withdrawn,
         "texts": _rendered(texts),
         "shown": format_decimal(counts.shown, locale=language),
@@ -187,7 +191,7 @@ async def edit_page(request: web.Request) -> web.StreamResponse:
     """The form with an announcement in it."""
     announcement = await _announcement(request)
     centre = await _centre(request, announcement.venue)
-    return _form(request, centre, _as_form(announcement), announcement=announcement)
+    return _form(request, centre, as_form(announcement), announcement=announcement)
 
 
 @staff_only("manager")
@@ -246,16 +250,12 @@ def _done(request: web.Request, draft: Draft, number: int, *, withdrawn: bool = 
     return web.HTTPSeeOther(f"/announcements?state={state_on(saved, _today(request))}&changed={number}")
 
 
-def _as_form(announcement: Announcement) -> dict[str, str]:
-    """*announcement* as the fields it is written in."""
-    form = {"starts": announcement.starts.isoformat()}
-    if announcement.ends:
-        form["ends"] = announcement.ends.isoformat()
-    if announcement.urgent:
-        form["urgent"] = "on"
-    for language, text in announcement.texts.items():
-        form[f"title-{language}"], form[f"body-{language}"] = text["title"], text["body"]
-    return form
+def _networks(request: web.Request, centre: Centre, form: Mapping[str, str]) -> list[str]:
+    """The networks to choose from: those of the settings where they are this centre's, and those chosen."""
+    settings = request.config_dict[SETTINGS]
+    known = [network.name for network in settings.networks] if centre.code == settings.venue.code else []
+    chosen = [key.removeprefix(ON) for key in form if key.startswith(ON)]
+    return [*known, *sorted({name for name in chosen if NETWORK.fullmatch(name)} - set(known))]
 
 
 def _form(
@@ -275,6 +275,7 @@ def _form(
         choose=[],
         centre=(centre.code, _name(centre, console_language(request))),
         fields=centre.languages,
+        networks=_networks(request, centre, form),
         form=form,
         problems=problems or [],
         wrong={problem.field: problem for problem in problems or []},

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 import structlog
 from aiohttp import web
 
-from campaigns.announcements import body_html, shown_on, text_in
+from campaigns.announcements import body_html, is_for, shown_on, text_in
 from campaigns.store import Seen, count_seen, select_announcement, select_shown
 from crm.errors import UserError
 from crm.store import Store
 from crm.times import local_moment
-from crm.web import CLOCK, GUEST_FRAME, SETTINGS, STORE, Notice, html, public, render
+from crm.web import CLOCK, DOORKEEPER, GUEST_FRAME, SETTINGS, STORE, Notice, html, public, render
 
 log = structlog.get_logger()
 
@@ -25,7 +25,9 @@ async def announcements_for(
     notices = []
     for announcement in found:
         _, title, body = text_in(announcement.texts, language)
-        notices.append(Notice(announcement.id, title, body_html(body), announcement.urgent))
+        notices.append(
+            Notice(announcement.id, title, body_html(body), announcement.urgent, announcement.networks)
+        )
     return [each for each in notices if each.urgent], [each for each in notices if not each.urgent]
 
 
@@ -37,7 +39,12 @@ async def announcement_page(request: web.Request) -> web.StreamResponse:
     day = local_moment(request.config_dict[CLOCK](), ZoneInfo(settings.venue.timezone)).day
     async with store.read() as conn:
         announcement = await select_announcement(conn, int(request.match_info["id"]), venue)
-    if announcement is None or not shown_on(announcement, day) or language not in settings.venue.languages:
+    network = request.app[DOORKEEPER].guest(request).network
+    if (
+        announcement is None
+        or language not in settings.venue.languages
+        or not (shown_on(announcement, day) and is_for(announcement, network))
+    ):
         raise UserError("This announcement is not shown any more.", 404)
     if request.method == "GET":
         await _count_opened(store, Seen(announcement.id, venue, day, language, "opened"))

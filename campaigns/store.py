@@ -48,7 +48,9 @@ def _of(venue: str | None) -> ColumnElement[bool]:
 
 
 def _announcement(row: Any) -> Announcement:  # noqa: ANN401
-    return Announcement(row.id, row.venue, row.texts, row.starts, row.ends, row.urgent, row.withdrawn)
+    return Announcement(
+        *(row.id, row.venue, row.texts, row.starts, row.ends, row.urgent, row.withdrawn, tuple(row.networks))
+    )
 
 
 async def select_centres(conn: AsyncConnection, venue: str | None) -> list[Centre]:

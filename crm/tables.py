@@ -20,6 +20,7 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     Uuid,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -137,6 +138,7 @@ announcement = Table(
     Column("ends", Date),  # last local day shown; NULL: until withdrawn
     Column("urgent", Boolean, nullable=False, default=False),
     Column("withdrawn", Boolean, nullable=False, default=False),
+    Column("networks", Document, nullable=False, server_default=text("'[]'")),  # [name, ...]; []: on all
 )
 
 announcement_count = Table(

@@ -83,6 +83,11 @@ class Notice(msgspec.Struct, frozen=True):
     title: str
     body: Markup
     urgent: bool
+    networks: tuple[str, ...] = ()  # those it is shown on; (): all
+
+    def is_for(self, network: str) -> bool:
+        """Whether guests on *network* see it."""
+        return not self.networks or network in self.networks
 
 
 class Notices(Protocol):

@@ -6,17 +6,18 @@ import pytest
 
 from campaigns import command
 from campaigns.store import select_announcement, select_announcements
-from crm.settings import Settings
+from crm.settings import Network, Settings
 from crm.store import Store
 from tests.console_app import fill
 
 ADD = ("add", "--title-vi", "Nghỉ lễ", "--body-vi", "Trung tâm nghỉ.")
 
 
-async def run(store: Store, *argv: str) -> int:
+async def run(store: Store, *argv: str, networks: tuple[str, ...] = ("guest",)) -> int:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    return await command.run(parser.parse_args(argv), store, Settings())
+    settings = Settings(networks=tuple(Network(name=name) for name in networks))
+    return await command.run(parser.parse_args(argv), store, settings)
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,29 @@ async def test_one_is_added_listed_and_changed_in_part(
     assert "urgent" not in listed
 
 
+async def test_one_is_shown_on_some_networks_only(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    async def networks() -> tuple[str, ...]:
+        async with store.read() as conn:
+            (only,) = await select_announcements(conn, "DEMO-P01")
+        return only.networks
+
+    assert await run(store, *ADD, "--network", "guest", networks=("guest", "desks")) == 0
+    assert await networks() == ("guest",)
+    assert (
+        await run(store, "edit", "1", "--network", "guest", "--network", "desks", networks=("guest", "desks"))
+        == 0
+    )
+    assert await networks() == ("desks", "guest")
+    assert await run(store, "list") == 0
+    assert "on desks, guest;" in capsys.readouterr().out
+    # One that the settings do not know any more stays until it is taken away.
+    assert await run(store, "edit", "1", "--network", "desks", "--urgent") == 0
+    assert await run(store, "edit", "1", "--no-urgent") == 0
+    assert await networks() == ("desks",)
+    assert await run(store, "edit", "1", "--network", "") == 0
+    assert await networks() == ()
+
+
 async def test_one_is_withdrawn_and_restored(store: Store) -> None:
     await run(store, *ADD)
     for verb, state in (("withdraw", True), ("restore", False)):
@@ -61,6 +85,8 @@ async def test_one_is_withdrawn_and_restored(store: Store) -> None:
         (("add", "--title-vi", "Nghỉ"), 2, "--body-vi: Write the text."),
         ((*ADD, "--from", "2/11/2026"), 2, "--from: Choose the first day"),
         ((*ADD, "--from", "2026-11-02", "--to", "2026-11-01"), 2, "--to: The last day is before"),
+        ((*ADD, "--network", "desks"), 2, "have no network desks; they have: guest"),
+        ((*ADD, "--network", "Quầy 1"), 2, "is not the name of a network"),
         ((*ADD, "--title-km", "x", "--body-km", "y"), 2, "does not offer km"),
         ((*ADD, "--venue", "NO"), 1, "no centre NO in the store; it knows: DEMO-P01, DEMO-X02"),
         (("edit", "7", "--title-vi", "x"), 1, "has no announcement 7"),

@@ -12,7 +12,9 @@ from campaigns.console import ROUTES, STATES
 from campaigns.store import insert_announcement, select_announcement, select_announcements
 from crm.console import unmarked_routes
 from crm.frame import NAV
+from crm.settings import Network, Settings
 from crm.store import Store
+from crm.web import SETTINGS
 from tests.console_app import Client, add_people, fill, form_key, make_console, open_client, sign_in
 
 TEXTS = {"vi": {"title": "Nghỉ lễ", "body": "Trung tâm **nghỉ**."}}
@@ -152,6 +154,67 @@ async def test_one_is_changed(client: Client, store: Store) -> None:
         found = await select_announcement(conn, 1, None)
     assert found is not None
     assert (found.venue, found.ends, found.urgent) == ("DEMO-P01", date(2026, 11, 10), False)
+
+
+@pytest.fixture
+async def desks(store: Store) -> AsyncIterator[Client]:
+    """The console of a box with the networks *guest* and *desks*, and Mai at it."""
+    await fill(store)
+    app = make_console(store, ROUTES, ("crm", "campaigns"))
+    app[SETTINGS] = Settings(networks=(Network(name="guest"), Network(name="desks")))
+    opened = await open_client(app)
+    await add_people(opened)
+    await sign_in(opened, "mai")
+    yield opened
+    await opened.close()
+
+
+def ticked(page: str) -> dict[str, bool]:
+    """{network: whether its box is ticked} on *page*."""
+    return {name: bool(on) for name, on in re.findall(r'name="network-(\w+)"( checked)?', page)}
+
+
+async def test_networks_are_chosen_by_their_names(desks: Client, store: Store) -> None:
+    page = await (await desks.get("/announcements/new?venue=DEMO-P01")).text()
+    assert ticked(page) == {"guest": False, "desks": False}
+    form = FORM | {"key": form_key(page), "network-desks": "on"}
+    preview = await (await desks.post("/announcements/new", data=form | {"action": "preview"})).text()
+    assert ticked(preview) == {"guest": False, "desks": True}
+    page = await (await desks.post("/announcements/new", data=form)).text()
+    assert "Only on: desks" in page
+    form = FORM | {"key": form_key(page)}
+    await desks.post("/announcements/1/edit", data=form)
+    async with store.read() as conn:
+        (only,) = await select_announcements(conn, None)
+    assert only.networks == ()
+
+
+async def test_a_network_that_is_no_more_stays_until_it_is_unticked(desks: Client, store: Store) -> None:
+    draft = Draft(TEXTS, date(2026, 11, 1), None, urgent=False, networks=("attic",))
+    async with store.begin() as conn:
+        await insert_announcement(conn, "DEMO-P01", draft)
+    page = await (await desks.get("/announcements/1/edit")).text()
+    assert ticked(page) == {"guest": False, "desks": False, "attic": True}
+
+
+async def test_networks_of_this_box_are_none_of_another_centres(desks: Client) -> None:
+    page = await (await desks.get("/announcements/new?venue=DEMO-X02")).text()
+    assert 'name="title-vi"' in page
+    assert ticked(page) == {}
+
+
+async def test_a_network_that_cannot_be_is_told(desks: Client) -> None:
+    form = FORM | {"key": await key_of(desks), "network-Bến Đò": "on"}
+    answer = await desks.post("/announcements/new", data=form)
+    page = await answer.text()
+    assert answer.status == 422
+    assert '<a href="#networks">' in page
+    assert 'id="networks-error"' in page
+
+
+async def test_one_network_is_no_choice(client: Client) -> None:
+    await sign_in(client, "mai")
+    assert ticked(await (await client.get("/announcements/new?venue=DEMO-P01")).text()) == {}
 
 
 async def test_one_is_withdrawn_and_put_back(client: Client) -> None:

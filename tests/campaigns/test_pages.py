@@ -14,11 +14,18 @@ from campaigns.store import Counts, insert_announcement, select_counts, withdraw
 from crm.console import console_errors
 from crm.settings import Settings
 from crm.store import Store
-from crm.web import CLOCK, GUEST_FRAME, SETTINGS, STORE, TEMPLATES, WORDS, make_templates
+from crm.web import CLOCK, DOORKEEPER, GUEST_FRAME, SETTINGS, STORE, TEMPLATES, WORDS, Guest, make_templates
 from crm.words import load_words
 from tests.console_app import Client, Clock, fill, open_client
 
 DAY = date(2026, 11, 20)
+
+
+class Desk:
+    """A doorkeeper whose guests are all on the network *desks*."""
+
+    def guest(self, _request: web.Request) -> Guest:
+        return Guest("DEMO-P01", "desks", "", asked_today=False, started=False, online=False)
 
 
 def frame(request: web.Request, language: str) -> dict[str, Any]:
@@ -40,7 +47,7 @@ async def client(store: Store) -> AsyncIterator[Client]:
     words = load_words()
     clock = Clock(datetime(2026, 11, 19, 18, 0, tzinfo=UTC))  # already the 20th at the venue
     app[SETTINGS], app[STORE], app[WORDS] = Settings(), store, words
-    app.update({CLOCK: clock, GUEST_FRAME: frame})
+    app.update({CLOCK: clock, GUEST_FRAME: frame, DOORKEEPER: Desk()})
     app[TEMPLATES] = make_templates({"crm": "crm", "campaigns": "campaigns"}, words)
     app.add_routes(ROUTES)
     opened = await open_client(app)
@@ -100,6 +107,23 @@ async def test_one_that_is_not_shown_here_today_is_not_found(client: Client, sto
         assert (await client.get(path)).status == 404
     async with store.read() as conn:
         assert await select_counts(conn, None) == {}
+
+
+async def test_an_announcement_for_another_network_is_not_found_here(client: Client, store: Store) -> None:
+    texts = {"vi": {"title": "Chỉ tại quầy", "body": "Mời ông/bà lấy số."}}
+    numbers = {}
+    for networks in ((), ("desks",), ("guest", "desks"), ("guest",)):
+        draft = Draft(texts, DAY, None, urgent=False, networks=networks)
+        async with store.begin() as conn:
+            numbers[networks] = await insert_announcement(conn, "DEMO-P01", draft)
+    statuses = {
+        networks: (await client.get(f"/vi/announcements/{number}")).status
+        for networks, number in numbers.items()
+    }
+    assert statuses == {(): 200, ("desks",): 200, ("guest", "desks"): 200, ("guest",): 404}
+    _, others = await announcements_for(store, "DEMO-P01", DAY, "vi")
+    here = {each.id for each in others if each.is_for("desks")}
+    assert set(numbers.values()) - here == {numbers["guest",]}
 
 
 async def test_the_page_stands_when_counting_fails(client: Client, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import msgspec
 import pytest
 
 from campaigns.announcements import Draft
@@ -46,6 +47,20 @@ async def test_what_is_written_is_read(filled: Store) -> None:
     assert (found.venue, found.texts, found.starts, found.ends, found.urgent, found.withdrawn) == (
         "DEMO-P01", TEXTS, date(2026, 11, 5), DAY, True, False,
     )  # fmt: skip
+
+
+async def test_the_networks_of_an_announcement_are_kept(filled: Store) -> None:
+    async with filled.begin() as conn:
+        number = await insert_announcement(
+            conn, "DEMO-P01", msgspec.structs.replace(draft(), networks=("desks",))
+        )
+        found = await select_announcement(conn, number, "DEMO-P01")
+        assert found is not None
+        assert found.networks == ("desks",)
+        assert await update_announcement(conn, number, "DEMO-P01", draft())
+        found = await select_announcement(conn, number, "DEMO-P01")
+        assert found is not None
+        assert found.networks == ()
 
 
 async def test_only_what_is_due_here_is_shown_in_order(filled: Store) -> None:

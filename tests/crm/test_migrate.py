@@ -72,6 +72,23 @@ async def test_migrating_twice_keeps_what_is_there(both_dsns: str) -> None:
     await opened.close()
 
 
+async def test_announcements_from_before_networks_are_for_all_of_them(both_dsns: str) -> None:
+    engine = make_engine(both_dsns)
+    async with engine.begin() as conn:
+        await conn.execute(text("INSERT INTO venue VALUES ('V', '{}', '[]', '#000000')"))
+        await conn.execute(text("ALTER TABLE announcement DROP COLUMN networks"))
+        await conn.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        columns = "id, venue, texts, starts, urgent, withdrawn"
+        values = "1, 'V', '{}', '2026-11-20', false, false"
+        await conn.execute(text(f"INSERT INTO announcement ({columns}) VALUES ({values})"))
+    await engine.dispose()
+    await migrate(both_dsns, "crm")
+    opened = open_store(both_dsns)
+    async with opened.read() as conn:
+        assert (await conn.execute(crm.tables.announcement.select())).one().networks == []
+    await opened.close()
+
+
 async def test_a_store_from_the_future_is_refused_in_words(tmp_path: Path) -> None:
     dsn = str(tmp_path / "crm.db")
     await migrate(dsn, "crm")
