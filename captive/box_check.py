@@ -9,12 +9,14 @@ import subprocess
 import msgspec
 
 from captive.dnsmasq import render_dnsmasq
+from captive.firewall import Firewall
 from captive.resolver import find_program, resolver_pid
-from captive.ruleset import TABLE, render_ruleset
+from captive.ruleset import TABLE
 from crm.settings import Network, Settings
 
 _API = "https://portal.example/api"
 """Enough to have every kind of line in the configuration that dnsmasq is asked about."""
+NO_EGRESS = "this kernel is older than 5.16 and cannot count what goes down to devices"
 
 
 class _Address(msgspec.Struct):
@@ -110,10 +112,15 @@ def _addresses(interface: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Add
 
 def _check_texts(settings: Settings) -> list[str]:
     problems = []
-    nft = _run("nft", "-c", "-f", "-", text=render_ruleset(settings))
+    firewall = Firewall(settings)
+    nft = _run("nft", "-c", "-f", "-", text=firewall.ruleset())
     if nft.returncode:
         problems.append(
             f"nft does not take the table: {_first_line(nft.stderr)}; is this kernel older than 5.10?"
+        )
+    if not firewall.egress and (limited := [each.name for each in settings.networks if _is_limited(each)]):
+        problems.append(
+            f"{NO_EGRESS}: limits of down_kbit, down_mb, total_mb and daily_mb do not hold on {', '.join(limited)}"
         )
     dnsmasq = _run(
         "dnsmasq", "--test", "--conf-file=/dev/stdin", text=render_dnsmasq(settings, api=_API, revocation=())
@@ -123,6 +130,11 @@ def _check_texts(settings: Settings) -> list[str]:
             f"dnsmasq does not take its configuration: {_first_line(dnsmasq.stderr)}; is it older than 2.87?"
         )
     return problems
+
+
+def _is_limited(network: Network) -> bool:
+    grant = network.grant
+    return any((grant.down_kbit, grant.down_mb, grant.total_mb, grant.daily_mb))
 
 
 def _check_ports(settings: Settings) -> list[str]:

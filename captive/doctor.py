@@ -10,9 +10,10 @@ from typing import Literal
 import msgspec
 
 from captive.advertiser import is_advertised
-from captive.box_check import find_problems
+from captive.box_check import NO_EGRESS, find_problems
 from captive.certificate import WARN_DAYS, judge_served
 from captive.connections.state import describe
+from captive.firewall import Firewall
 from captive.gateway import GateClient, GatewayError
 from crm.errors import SetupError
 from crm.schema import is_current
@@ -90,9 +91,11 @@ def _gateway(settings: Settings) -> list[Finding]:
             Finding("gateway", "warning", "gate.gateway is open: everybody is online, nothing is enforced")
         ]
     problems = find_problems(settings)
-    return [Finding("gateway", "fault", problem) for problem in problems] or [
-        Finding("gateway", "ok", "table and dnsmasq configuration verified by nft and dnsmasq")
-    ]
+    if problems:
+        return [Finding("gateway", "fault", problem) for problem in problems]
+    if not Firewall(settings).egress:
+        return [Finding("gateway", "warning", f"{NO_EGRESS}: downloads are neither counted nor limited")]
+    return [Finding("gateway", "ok", "table and dnsmasq configuration verified by nft and dnsmasq")]
 
 
 async def _gate(settings: Settings) -> Finding:

@@ -224,7 +224,10 @@ class Firewall:
         code, output, error = self._listings.cmd(command.encode())
         if code:
             raise FirewallError(_first_line(error))
-        return msgspec.json.decode(output, type=_Listing).nftables
+        try:
+            return msgspec.json.decode(output, type=_Listing).nftables
+        except msgspec.MsgspecError as error:  # elements of a kind that we do not make
+            raise FirewallError(f"the listing is not understood: {error}") from None
 
 
 def _make_context() -> Any:  # noqa: ANN401 - the binding has no types

@@ -8,7 +8,7 @@ stopped too. It logs no device.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -55,12 +55,13 @@ async def serve_gate(settings: Settings, ready: Callable[[], None]) -> None:
 
 
 class Gate:
-    """Two threads beside the loop: one changes the table, in order; the other does what takes longer."""
+    """Three threads beside the loop: for changes of the table in order, for what takes longer, for hostapd."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._firewall, self._lister = Firewall(settings), Firewall(settings)
-        self._changing, self._looking = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._changing, self._looking, self._parting = (ThreadPoolExecutor(1) for _ in range(3))
+        self._leaving: asyncio.Queue[Sequence[str]] = asyncio.Queue()
         self._waiting: asyncio.Queue[Waiting] = asyncio.Queue()
         self._decode = msgspec.json.Decoder(Request).decode
         self._group = group_id(settings.gate.group)
@@ -81,7 +82,7 @@ class Gate:
             raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
         self._was_up = meant_up(self._settings)
         bridges = [network.interface for network in self._settings.networks]
-        work = (self._work(), watch_table(self._mend), keep_isolated(bridges))
+        work = (self._work(), self._see_off(), watch_table(self._mend), keep_isolated(bridges))
         self._tasks = [asyncio.create_task(each) for each in work]
         self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
 
@@ -107,8 +108,8 @@ class Gate:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._changing.shutdown()
-        self._looking.shutdown()
+        for thread in (self._changing, self._looking, self._parting):
+            thread.shutdown(cancel_futures=True)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -158,7 +159,8 @@ class Gate:
                 self._waiting.put_nowait((request, done))
                 await done
                 if isinstance(request, Deny):
-                    await self._look(self._send_off, request.devices)
+                    await self._look(self._end_flows, request.devices)
+                    self._leaving.put_nowait(request.devices)
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))
         with contextlib.suppress(OSError):
@@ -172,19 +174,32 @@ class Gate:
             await self._mend()
             return await self._look(list_leases)
 
-    def _send_off(self, devices: Sequence[str]) -> None:
-        """What a device sends is refused already; this ends what still comes down to it, then its radio link."""
+    def _end_flows(self, devices: Sequence[str]) -> None:
+        """What a device sends is refused already; this ends what still comes down to it."""
         for network in self._settings.networks:
             keys = [key_parts(device) for device in devices if device.startswith(f"{network.name} ")]
             macs = {mac for _, mac, address in keys if not address}
-            # Behind a repeater one MAC is many people: their flows go one by one, the radio link stays.
+            # Behind a repeater one MAC is many people: their flows go one by one.
             addresses = {socket.inet_aton(address) for _, _, address in keys if address}
             forget_flows(addresses | addresses_of(macs, network.interface))
+
+    async def _see_off(self) -> None:
+        """End the radio links of those who were shut out, all that wait at once."""
+        while True:
+            devices = {*await self._leaving.get()}
+            while not self._leaving.empty():
+                devices.update(self._leaving.get_nowait())
+            await asyncio.get_running_loop().run_in_executor(self._parting, self._send_away, devices)
+
+    def _send_away(self, devices: Collection[str]) -> None:
+        for network in self._settings.networks:
+            keys = [key_parts(device) for device in devices if device.startswith(f"{network.name} ")]
+            macs = {mac for _, mac, address in keys if not address}  # a repeater stays, for its others
             for path in network.hostapd:
                 try:
                     send_away(path, macs)
                 except OSError as error:
-                    log.warning("hostapd does not answer", socket=path, reason=error.strerror or "no answer")
+                    log.warning("hostapd does not answer", socket=path, reason=error.strerror or str(error))
 
     async def _work(self) -> None:
         """Carry out whatever waits, all of it as one; while that runs, the next batch gathers."""
