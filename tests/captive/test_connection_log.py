@@ -1,6 +1,7 @@
 """The connection log as the portal writes it: what is in the file, what is not, clocks, crashes, disks, crowds."""
 
 import asyncio
+import io
 import os
 import re
 import resource
@@ -25,6 +26,7 @@ from captive.connections.keys import find_public, make_private, open_sealed, rea
 from captive.connections.log import MAX_ADDRESSES, ConnectionLog, open_log
 from captive.connections.records import SIZE, Event, Pairing, Session, in_order, matches, pack, unpack
 from captive.connections.retention import STEADY, Retention
+from captive.connections.sealed_file import PIECE, seal, unseal
 from captive.connections.store import insert_records, opened, set_aside_files, transaction
 from crm.errors import SetupError
 from crm.settings import ConnectionLogSection, Settings
@@ -296,7 +298,7 @@ async def test_old_records_go_once_the_clock_has_run_evenly(
     assert days_kept(venue) == [today.isoformat()]
 
 
-async def test_a_clock_that_jumps_empties_nothing(venue: Venue) -> None:
+async def test_a_clock_that_jumps_empties_nothing(venue: Venue, capsys: pytest.CaptureFixture[str]) -> None:
     await fill_days(venue, [date(2026, 11, 1), date(2026, 11, 21)])
     retention = venue.retention()
     await retention.look()
@@ -310,11 +312,13 @@ async def test_a_clock_that_jumps_empties_nothing(venue: Venue) -> None:
     venue.clock.pass_(seconds=STEADY + 1)
     await retention.look()
     assert len(days_kept(venue)) == 2
+    capsys.readouterr()
     venue.clock.now = datetime(1970, 1, 1, tzinfo=UTC)
     for _ in range(5):
         venue.clock.pass_(seconds=STEADY + 1)
         await retention.look()
     assert len(days_kept(venue)) == 2
+    assert capsys.readouterr().out == "", "not even tried"
 
 
 async def test_turned_off_or_nought_days_it_still_runs_out(tmp_path: Path) -> None:
@@ -558,6 +562,29 @@ def test_a_locked_key_opens_with_its_passphrase_only(tmp_path: Path) -> None:
     assert read_private(file, lambda: "đúng mật khẩu này").public_key == made
     with pytest.raises(SetupError, match="does not open"):
         read_private(file, lambda: "sai mật khẩu rồi")
+
+
+@given(st.integers(0, 3), st.integers(-1, 1), st.integers(1, 70_000))
+@given_settings(max_examples=30, deadline=None)
+def test_a_sealed_file_opens_whole_or_not_at_all(pieces: int, more: int, step: int) -> None:
+    text = os.urandom(max(0, pieces * PIECE + more))
+    reader = PrivateKey.generate()
+    given_in = (text[place : place + step] for place in range(0, len(text), step))
+    sealed = b"".join(seal(given_in, reader.public_key))
+
+    def opened_text(sealed: bytes) -> bytes:
+        return b"".join(unseal(io.BytesIO(sealed), reader, str))
+
+    assert opened_text(sealed) == text
+    front = len(sealed) - len(text) - 17 * max(1, -(-len(text) // PIECE))
+    borders = range(front, len(sealed), PIECE + 17)
+    for border in borders:
+        with pytest.raises(SetupError, match="cut short"):
+            opened_text(sealed[:border])
+        with pytest.raises(SetupError, match="was changed"):
+            opened_text(sealed[:border] + bytes(PIECE + 17) + sealed[border:])
+    with pytest.raises(SetupError):
+        opened_text(sealed + b"x")
 
 
 def test_settings_that_cannot_work_are_told_at_start() -> None:

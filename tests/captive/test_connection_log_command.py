@@ -23,10 +23,11 @@ import pytest
 from nacl.public import SealedBox
 
 from captive.cli import main
+from captive.connections.audit import link
 from captive.connections.keys import find_public
 from captive.connections.log import ConnectionLog
 from captive.connections.records import Event, pack
-from captive.connections.store import insert_records, opened, transaction
+from captive.connections.store import insert_records, opened, select_audit, transaction
 from crm.settings_file import load_settings
 
 ZONE = ZoneInfo("Asia/Ho_Chi_Minh")
@@ -292,6 +293,19 @@ def test_a_tampered_audit_is_found(box: Box, tmp_path: Path, tamper: str) -> Non
         conn.execute(tamper)
     told = connections("audit", "--config", box.config, "--manifest", manifest)
     assert (told.returncode, "the audit was changed: line" in told.stderr) == (1, True)
+
+
+def test_a_line_changed_with_its_own_hash_breaks_the_next(box: Box, tmp_path: Path) -> None:
+    box.export("--passphrase-file", box.phrase, "-o", tmp_path / "e")
+    with opened(box.log) as conn:
+        first, second, _ = select_audit(conn)
+    text = second.text.replace("Công văn", "Cong van")
+    with sqlite3.connect(box.log) as conn:
+        conn.execute("DROP TRIGGER audit_stays")
+        changed = (text, link(first.hash, 2, text))
+        conn.execute("UPDATE audit SET line = ?, hash = ? WHERE n = 2", changed)
+    told = connections("audit", "--config", box.config)
+    assert (told.returncode, "line 3 does not follow" in told.stderr) == (1, True)
 
 
 def test_an_audit_written_anew_from_the_start_is_found_by_an_old_manifest(box: Box, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ async def test_a_restart_of_the_portal_goes_on_with_the_same_connection(tmp_path
     assert session.on is not None
     assert session.off is not None
     assert 30 * 60 <= session.off - session.on < 31 * 60
+    assert len(session.ids) == 2, "the second portal knew of it from its start"
 
 
 async def test_off_by_default_nothing_is_made(tmp_path: Path) -> None:
