@@ -48,11 +48,12 @@ names = {{ vi = "Trung tâm thử nghiệm", en = "Lab Centre" }}
 interface = "{uplink}"
 dns = ["{resolver}"]
 
-[network]
+[[network]]
 interface = "{bridge}"
 address4 = "{address4}/{prefix4}"
-address6 = "{address6}/64"
+address6 = "{address6}"
 walled_garden = ["garden.example"]
+{network}
 
 [portal]
 name = "{name}"
@@ -63,6 +64,7 @@ address = "0.0.0.0"
 
 [grant]
 minutes = {minutes}
+{grant}
 
 [gate]
 socket = "{home}/gate/gate.sock"
@@ -83,8 +85,19 @@ class Gateway:
     venue = "LAB-P01"
 
     def __init__(
-        self, run: Run, authority: Authority, *, minutes: int = 240, tls: bool = True, prefix4: int = 24
+        self,
+        run: Run,
+        authority: Authority,
+        *,
+        minutes: int = 240,
+        tls: bool = True,
+        prefix4: int = 24,
+        ipv6: bool = True,
+        grant: str = "",
+        network: str = "",
+        extra: str = "",
     ) -> None:
+        """*grant* and *network* are lines of those tables of the settings, *extra* stands at their end."""
         self.namespace = Namespace(run, "gw")
         self.home = run.folder / "gateway"
         self.tls = tls
@@ -101,19 +114,22 @@ class Gateway:
                 uplink=UPLINK,
                 address4=ADDRESS4,
                 prefix4=prefix4,
-                address6=ADDRESS6,
+                address6=f"{ADDRESS6}/64" if ipv6 else "",
+                grant=grant,
+                network=network,
                 resolver=RESOLVER4,
                 name=NAME,
                 certificate=certificate,
                 minutes=minutes,
                 group=GROUP,
             )
+            + extra
         )
         self.namespace.ip(
             # An address of its own: without one it takes the lowest of its ports, and changes with them.
             f"link add {BRIDGE} address {BRIDGE_MAC} type bridge",
             f"address add {ADDRESS4}/{prefix4} dev {BRIDGE}",
-            f"address add {ADDRESS6}/64 dev {BRIDGE}",
+            *([f"address add {ADDRESS6}/64 dev {BRIDGE}"] if ipv6 else []),
             f"link set {BRIDGE} up",
         )
 

@@ -1,4 +1,7 @@
-"""The internet of the lab: one namespace with its own names, web servers and echo on every port."""
+"""The internet of the lab: one namespace with its own names, web servers and echo on every port.
+
+Ports 5201 to 5220 are left to iperf3 (`tests.lab.traffic`).
+"""
 
 import ipaddress
 import subprocess
@@ -53,6 +56,7 @@ table inet lab {
   }
   chain everything_echoes {
     type nat hook prerouting priority dstnat;
+    iifname "venue" th dport 5201-5220 accept
     iifname "venue" tcp dport != { 7, 53, 80, 443 } redirect to :7
     iifname "venue" udp dport != { 7, 53 } redirect to :7
   }
