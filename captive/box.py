@@ -18,7 +18,7 @@ import msgspec
 from captive.advertiser import ANNOUNCED, is_advertised
 from captive.box_check import find_problems
 from captive.certificate import judge_served, offered_api
-from captive.dnsmasq import CONFIGURATION, render_dnsmasq
+from captive.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
 from captive.firewall import Firewall, FirewallError
 from captive.isolation import isolate_ports, isolation_problems
 from captive.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
@@ -80,9 +80,12 @@ def up(settings: Settings) -> None:
         # Written as a whole: the process that advertises looks at it at any moment.
         _write(Path(settings.state) / ANNOUNCED, f"{api}\n".encode())
         configuration = Path(settings.state) / CONFIGURATION
-        if resolver_pid(settings) and configuration.read_text() == text:
+        before = configuration.read_text() if configuration.exists() else ""
+        if resolver_pid(settings) and before == text:
             return
         stop_resolver(settings)
+        if _open_hosts(before) != _open_hosts(text):
+            _tell(firewall.forget_hosts)
         configuration.write_text(text)
         start_resolver(settings)
 
@@ -160,6 +163,10 @@ def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
         raise SetupError(f"{error.filename or settings.state}: {error.strerror}; run as root") from None
     finally:
         os.close(handle)
+
+
+def _open_hosts(configuration: str) -> list[str]:
+    return [line for line in configuration.splitlines() if names_open_hosts(line)]
 
 
 def _bridges(settings: Settings) -> list[str]:

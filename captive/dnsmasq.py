@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from captive.garden import LONGEST_ANSWER, render_hosts
 from captive.ruleset import TABLE
 from crm.settings import Network, Settings
 
@@ -123,16 +124,18 @@ def _pool(network: Network) -> tuple[IPv4Address, IPv4Address]:
     return first + (first == four.ip), last - (last == four.ip)
 
 
+def names_open_hosts(line: str) -> bool:
+    """Whether *line* of the configuration says which hosts everybody may reach."""
+    return line.startswith("nftset=")
+
+
 def _open_hosts(settings: Settings, revocation: Sequence[str]) -> list[str]:
-    """Whose addresses go into the sets of what everybody may reach, each with all names below it."""
-    gardens = {host.removeprefix("*.") for network in settings.networks for host in network.walled_garden}
-    lines = [
-        f"nftset=/{'/'.join(sorted(names))}/4#inet#{TABLE}#{kind}4,6#inet#{TABLE}#{kind}6"
-        for kind, names in (("garden", gardens | set(revocation)), ("clocks", set(settings.uplink.clocks)))
-        if names
+    lines = render_hosts(settings, revocation, TABLE)
+    if not lines:
+        return []
+    return [
+        "# Hosts that everybody may reach. Only fresh answers fill the sets, so none is kept for long.",
+        *lines,
+        f"max-cache-ttl={LONGEST_ANSWER}",
+        f"max-ttl={LONGEST_ANSWER}",
     ]
-    return (
-        ["# Hosts that everybody may reach. Only fresh answers fill the sets.", *lines, "max-cache-ttl=300"]
-        if lines
-        else []
-    )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from nftables import Nftables
 
+from captive.garden import host_set_names
 from captive.gateway import Lease, Terms
 from captive.metering import FRAME_HEADER, metered_sets
 from captive.ruleset import TABLE, chains_of, render_ruleset
@@ -92,6 +93,11 @@ class Firewall:
         self._change(
             "".join(f"table {each} {TABLE}\ndelete table {each} {TABLE}\n" for each in self._families)
         )
+
+    def forget_hosts(self) -> None:
+        """Empty the walled gardens; dnsmasq fills them as it answers. Raises `FirewallError`."""
+        names = host_set_names(self._settings)
+        self._change("".join(f"flush set inet {TABLE} {name}\n" for name in names))
 
     def change(self, terms: Mapping[str, Terms | None]) -> None:
         """Give each device its terms (None: shut it out) in one transaction. Raises `FirewallError`."""

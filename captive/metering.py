@@ -11,6 +11,8 @@ What the kernel handles as one piece (TCP, up to 64 KiB) counts as one frame, wi
 from collections.abc import Collection
 from typing import Literal
 
+from captive.dns_limits import told_rule, told_set
+from captive.nft_text import block
 from crm.settings import Network, Settings
 
 DOWNWARD = 0x0800_0000
@@ -23,11 +25,6 @@ LEAST_BUCKET = 2 * LARGEST_PACKET
 """Bytes that may pass at once at the lowest rate; nft's bucket is one second of the rate and the burst."""
 FRAME_HEADER = 14
 """Bytes of an Ethernet header."""
-
-
-def block(head: str, *lines: str) -> str:
-    """A set or chain as nft writes it."""
-    return f"\t{head} {{\n" + "".join(f"\t\t{line}\n" for line in lines if line) + "\t}\n"
 
 
 def set_kinds(network: Network, way: Literal["up", "down"], *also: str) -> dict[str, list[str]]:
@@ -56,12 +53,19 @@ def netdev_table(settings: Settings, table: str, size: int, interfaces: Collecti
         match = "ether daddr . ip daddr" if network.identity == "mac+ip" else "ether daddr"
         for name, lines in set_kinds(network, "down").items():
             parts.append(block(f"set {name}", *lines, f"size {size}"))
+        parts.append(told_set(network, size))
         if interfaces is not None and network.interface not in interfaces:
             continue
         hook = f'type filter hook egress device "{network.interface}" priority filter; policy accept;'
         others = f"meta mark and {DOWNWARD:#010x} != {DOWNWARD:#010x} accept"
         always = f"ether daddr {{ {', '.join(network.always)} }} accept" if network.always else ""
-        rules = [hook, others, always, *_limit_rules(network, "down", match, "drop")]
+        rules = [
+            hook,
+            told_rule(network, match),
+            others,
+            always,
+            *_limit_rules(network, "down", match, "drop"),
+        ]
         parts.append(block(f"chain egress_{network.name}", *rules))
     inside = "\n".join(parts)
     return f"\ntable netdev {table}\nflush table netdev {table}\n\ntable netdev {table} {{\n{inside}}}\n"

@@ -12,21 +12,23 @@ The shape of the refusals follows what phones were seen to need: port 80 is answ
 import ipaddress
 from collections.abc import Collection
 
-from captive.metering import DOWNWARD, block, netdev_table, set_kinds, upward_limits
+from captive.dns_limits import ASK_CHAINS, ask_chains, asked_sets
+from captive.garden import from_elsewhere, host_sets, hosts_rules, own_way
+from captive.metering import DOWNWARD, netdev_table, set_kinds, upward_limits
+from captive.nft_text import block
 from crm.settings import Network, Settings
 
 TABLE = "wificrm"
 REDIRECTED = 0x0800_0000
 """The conntrack mark of a flow that the portal answers in place of the host it was meant for."""
 MAX_DEVICES = 65_536
-_WEB = "meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 }"
 
 
 def chains_of(settings: Settings) -> set[str]:
     """Chains of table inet that hold rules whatever the settings: where one is empty, somebody flushed it."""
     own = {f"{chain}_{network.name}" for network in settings.networks for chain in ("upstream", "through")}
-    common = ("granted", "prerouting", "input", "to_box", "ask", "forward", "free", "downstream", "refuse")
-    return own | set(common)
+    common = ("granted", "prerouting", "input", "to_box", "forward", "free", "downstream", "refuse")
+    return own | {*common, *ASK_CHAINS}
 
 
 def render_ruleset(
@@ -42,7 +44,7 @@ def render_ruleset(
     parts = [_sets(settings), _prerouting(settings), _input(settings), _forward(settings)]
     parts += [
         *(_upstream(settings, network) for network in settings.networks),
-        _common(),
+        _common(settings),
         _masquerade(settings),
     ]
     inet = "\n".join(parts)
@@ -71,16 +73,12 @@ def _sets(settings: Settings) -> str:
         [
             *parts,
             "\t# Addresses of hosts that everybody may reach; dnsmasq adds them as it answers.",
-            block("set garden4", "type ipv4_addr", "flags timeout", "timeout 1d", size),
-            block("set garden6", "type ipv6_addr", "flags timeout", "timeout 1d", size),
-            "\t# The same for servers of the time.",
-            block("set clocks4", "type ipv4_addr", "flags timeout", "timeout 1d", size),
-            block("set clocks6", "type ipv6_addr", "flags timeout", "timeout 1d", size),
+            host_sets(settings, MAX_DEVICES),
             "\t# Guest addresses that an allowed device sent something other than TCP from, a moment ago.",
             block("set heard4", "type ipv4_addr", "flags dynamic,timeout", "timeout 2m", size),
             block("set heard6", "type ipv6_addr", "flags dynamic,timeout", "timeout 2m", size),
-            "\t# What one device may take from the box itself: questions a second, connections at once.",
-            block("set asking", "type ether_addr", "flags dynamic,timeout", "timeout 1m", size),
+            "\t# What one device may take from the box itself: questions, connections at once.",
+            asked_sets(settings, MAX_DEVICES),
             block("set visiting", "type ether_addr", "flags dynamic", size),
         ]
     )
@@ -123,8 +121,7 @@ def _prerouting(settings: Settings) -> str:
         *_allowed_anywhere(settings, "accept"),
         "# Whatever resolver the device was told to use: ours answers, and answers truthfully.",
         "meta l4proto { tcp, udp } th dport 53 redirect to :53",
-        "ip daddr @garden4 accept",
-        "ip6 daddr @garden6 accept",
+        *(rule for network in settings.networks for rule in own_way(network)),
         f"tcp dport 80 ct mark set ct mark or {REDIRECTED:#010x} redirect to :{portal.port}",
     )
     return f"{granted}\n{redirect}"
@@ -144,7 +141,8 @@ def _input(settings: Settings) -> str:
         "ct direction reply ct state established,related accept",
         "ct state related accept",
         "meta nfproto ipv4 udp dport 67 accept",
-        "# Nobody is believed to be on another network than its packets come from.",
+        "# Nobody is believed to be the box, or on another network than its packets come from.",
+        "fib saddr type local drop",
         *(
             f'iifname "{each.interface}" {rule}'
             for each in settings.networks
@@ -160,13 +158,8 @@ def _input(settings: Settings) -> str:
         *_allowed_anywhere(settings, "icmpv6 type echo-request accept"),
         "goto refuse",
     )
-    ask = block(
-        "chain ask",
-        "# Ample for a phone, too narrow for a tunnel.",
-        "update @asking { ether saddr limit rate over 30/second burst 150 packets } drop",
-        "accept",
-    )
-    return "\n".join([hook, box, ask])
+    asks = _allowed_anywhere(settings, "goto ask_online")
+    return "\n".join([hook, box, *ask_chains(settings, asks)])
 
 
 def _foreign_sources(network: Network) -> list[str]:
@@ -187,6 +180,7 @@ def _upstream(settings: Settings, network: Network) -> str:
     off4 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 4]
     off6 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 6]
     source6 = f"ip6 saddr != {network.net6.network} drop" if network.net6 else "meta nfproto ipv6 goto refuse"
+    box6 = f"ip6 saddr {network.net6.ip} drop" if network.net6 else ""
     up = block(
         f"chain upstream_{network.name}",
         "# No rule here takes a flow because it is established: it ends the moment the device's lease does.",
@@ -194,10 +188,8 @@ def _upstream(settings: Settings, network: Network) -> str:
         f'oifname != "{settings.uplink.interface}" goto refuse',
         f"ip saddr != {network.net4.network} drop",
         source6,
-        f"ip daddr @garden4 {_WEB} goto free",
-        f"ip6 daddr @garden6 {_WEB} goto free",
-        "ip daddr @clocks4 udp dport 123 goto free",
-        "ip6 daddr @clocks6 udp dport 123 goto free",
+        box6,
+        *hosts_rules(network),
         f"ip daddr {{ {', '.join(off4)} }} goto refuse" if off4 else "",
         f"ip6 daddr {{ {', '.join(off6)} }} goto refuse" if off6 else "",
         *_always(network, "goto free"),
@@ -212,7 +204,7 @@ def _upstream(settings: Settings, network: Network) -> str:
     return f"{up}\n{through}"
 
 
-def _common() -> str:
+def _common(settings: Settings) -> str:
     free = block(
         "chain free",
         "meta l4proto != tcp update @heard4 { ip saddr }",
@@ -223,8 +215,11 @@ def _common() -> str:
         "chain downstream",
         "tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu",
         "# What comes from the garden is free; the rest is counted where it leaves for the device.",
-        f"ip saddr != @garden4 meta mark set meta mark or {DOWNWARD:#010x}",
-        f"ip6 saddr != @garden6 meta mark set meta mark or {DOWNWARD:#010x}",
+        *(
+            f"{each} meta mark set meta mark or {DOWNWARD:#010x}"
+            for network in settings.networks
+            for each in from_elsewhere(network)
+        ),
         "# TCP starves when its acknowledgements are refused upstream; the rest must have been spoken for.",
         "meta l4proto tcp ct state established,related accept",
         "ct state related accept",

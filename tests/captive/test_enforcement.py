@@ -52,7 +52,7 @@ def venue(wired: SmallVenue) -> Iterator[SmallVenue]:
     """The venue with nobody online."""
     yield wired
     wired.box.nft(
-        "flush set inet wificrm allowed_guest\nflush set inet wificrm garden4\nflush set inet wificrm heard4\n"
+        "flush set inet wificrm allowed_guest\nflush set inet wificrm garden4_guest\nflush set inet wificrm heard4\n"
     )
     wired.box.run("conntrack", "-F")
 
@@ -175,7 +175,7 @@ def test_nobody_reaches_the_office_behind_the_uplink(venue: SmallVenue):
 
 
 def test_a_garden_host_is_open_to_everybody_on_its_web_ports_only(venue: SmallVenue):
-    venue.box.nft(f"add element inet wificrm garden4 {{ {WORLD4} }}\n")
+    venue.box.nft(f"add element inet wificrm garden4_guest {{ {WORLD4} }}\n")
     assert venue.ask_tcp(WORLD4, 80) == WORLD
     assert venue.ask_tcp(WORLD4, 443) == WORLD
     assert venue.ask_udp(WORLD4, 443) == WORLD
