@@ -26,6 +26,8 @@ class Held:
     extensions: int = 0
     online: bool = False  # the gateway has confirmed it
     booked: float = 0  # until when its time counts towards the day's allowance
+    unsure: bool = False  # read while no clock told how long it has left: the kernel knows better
+    due: datetime | None = None  # its end as the store has it, until the clock can be believed
 
 
 class Book:

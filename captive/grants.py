@@ -7,56 +7,45 @@ wakes up in 1970) ends nobody's grant; only the store's copy, read after a resta
 import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping
-from datetime import date, datetime, timedelta
-from typing import Protocol
+from datetime import date, datetime
+from functools import partial
 
 import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from captive.book import Book, Held, now_on_loop
+from captive.deadlines import time_left, written_end
 from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
+from captive.journal import Journal, NoJournal
+from captive.ledger import Ledger
 from captive.marks import Marks
 from captive.policy import Policy, Taken, Usage
 from captive.ruleset import MAX_DEVICES
 from captive.store import (
     CountRow,
     GrantRow,
+    KeptGrant,
     delete_grants,
     delete_wishes,
     extend_grant,
+    save_all,
     save_counts,
     save_grants,
     select_grants,
     select_wishes,
 )
 from crm.store import Store
+from crm.times import is_sound
 from crm.web import Clock
 
 log = structlog.get_logger()
 
 DRIFT = 10
 """Seconds by which the kernel's timeout may differ from the book before it is set right."""
+JUMP = 5.0
+"""Seconds; by more than this no clock changes in a few seconds but by being set."""
 COUNT_EVERY = 10.0
 """Seconds between two readings of what devices took."""
-
-
-class Journal(Protocol):
-    """Told who comes and goes, for the connection log; must neither wait nor fail."""
-
-    def began(self, device: str, address: str) -> None:
-        """A grant of *device* begins; *address* is the one it spoke from, or ""."""
-
-    def ended(self, device: str) -> None:
-        """The grant of *device* ended."""
-
-
-class NoJournal:
-    """Nothing is written down."""
-
-    def began(self, device: str, address: str) -> None:
-        """Let it pass."""
-
-    def ended(self, device: str) -> None:
-        """Let it pass."""
 
 
 class Grants(Book):
@@ -73,36 +62,53 @@ class Grants(Book):
         journal: Journal | None = None,
     ) -> None:
         """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
-        super().__init__(policies, clock, Marks(access), local)
-        self._access, self._gateway = access, gateway
+        self._ledger = Ledger(access)
+        super().__init__(policies, clock, Marks(self._ledger), local)
+        self._gateway = gateway
         self._journal = journal or NoJournal()
         self._mending = asyncio.Lock()
         self._counted = -COUNT_EVERY
+        self._adopting = False
+        self._offset = clock().timestamp() - now_on_loop()
 
     async def load(self, today: date) -> None:
-        """Read the store: grants that still run, who was asked today, what each had."""
-        await self._marks.start_day(today)
-        now, loop_now = self._clock(), now_on_loop()
-        async with self._access.read() as conn:
-            kept = await select_grants(conn)
-        for device, row in kept.items():
-            policy = self._policies.get(key_parts(device)[0])
-            if policy is None:
-                continue  # a network that is no more; the next `reconcile` ends it in the kernel
-            most = policy.longest
-            left = min((row.expires - now).total_seconds(), most)
-            taken = Taken(row.up, row.down, row.seen_up, row.seen_down, quiet_since=loop_now)
-            # One that ran out is ended by the next `reconcile`.
-            self._held[device] = Held(loop_now + left, taken, row.extensions, booked=loop_now)
+        """Read the store: grants that still run, who was asked today, what each had.
+
+        *today* is `UNDATED` while the clock is known to be wrong. Where the store is new or cannot be used,
+        the next `reconcile` takes over what the kernel knows.
+        """
+        self._adopting = not await self._marks.load(today)
+        self._take_in(await self._ledger.read(select_grants) or {})
+        self._ledger.fall_behind()  # writing tells whether it can be written
+        await self._catch_up()
+        self._adopting = self._adopting or self._ledger.behind
 
     async def start_day(self, today: date) -> None:
-        """Take up the secret of *today*; yesterday's goes, and nobody can be recognised by it again."""
-        await self._marks.start_day(today)
+        """Take up a secret for *today*; yesterday's goes, and nobody can be recognised by it again."""
+        self._marks.start_day(today)
+        await self._catch_up()
+
+    def _take_in(self, kept: Mapping[str, KeptGrant]) -> None:
+        now, loop_now = self._clock(), now_on_loop()
+        for device, row in kept.items():
+            policy = self._policies.get(key_parts(device)[0])
+            if policy is None or device in self._held:
+                continue  # a network that is no more is ended in the kernel; what the book has is newer
+            left = time_left(row.expires, now)
+            taken = Taken(row.up, row.down, row.seen_up, row.seen_down, quiet_since=loop_now)
+            # One that ran out is ended by the next `reconcile`.
+            held = Held(loop_now + policy.longest, taken, row.extensions, booked=loop_now)
+            if left is None:
+                held.due = row.expires
+            else:
+                held.ends = loop_now + min(left, policy.longest)
+            held.unsure = left is None or not is_sound(row.expires)
+            self._held[device] = held
 
     # -- what pages do ----------------------------------------------------------------------------
 
     async def grant(self, device: str, address: str = "") -> None:
-        """Bring *device* online: written down first, then let through. Returns when packets flow.
+        """Bring *device* online: written down first if that can be, then let through. Returns when packets flow.
 
         Raises `Refusal`; raises `GatewayError` when the gateway cannot be told: then the grant stands and
         the next `reconcile` that reaches the gateway carries it out.
@@ -113,10 +119,8 @@ class Grants(Book):
             raise GatewayError("as many devices are online as the table holds")  # nothing more is kept of any
         now = now_on_loop()
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
-        expires = self._clock() + timedelta(seconds=seconds)
-        mark = self._marks.mark(device)
-        await self._access.write(save_grants, GrantRow(device, expires, mark))
-        self._marks.note_asked(mark)
+        mark = self._marks.note_asked(device)
+        await self._ledger.write(save_grants, self._row(device, held, mark))
         self._journal.began(device, address)
         await self._gateway.allow({device: Terms(seconds)})
         held.online = True
@@ -128,9 +132,9 @@ class Grants(Book):
             return
         seconds = self.extended(device)
         held.ends, held.extensions = now_on_loop() + seconds, held.extensions + 1
-        async with self._access.begin() as conn:
-            expires = self._clock() + timedelta(seconds=seconds)
-            await extend_grant(conn, device, expires, held.extensions)
+        expires = written_end(self._clock(), seconds)
+        changed = partial(extend_grant, device=device, expires=expires, extensions=held.extensions)
+        await self._ledger.change(changed)
         await self._gateway.allow({device: Terms(seconds, fresh=False)})
 
     async def forget(self, device: str) -> None:
@@ -143,12 +147,15 @@ class Grants(Book):
     async def reconcile(self) -> None:
         """Make the kernel agree with the book, and end what has run out."""
         async with self._mending:
+            self._follow_clock()
+            await self._catch_up()
             await self._fulfil_wishes()
             now = now_on_loop()
             await self._end([device for device, held in self._held.items() if held.ends <= now], by=now)
             counting = now - self._counted >= COUNT_EVERY
             try:
                 kernel = await self._gateway.list(counts=counting)
+                self._learn(kernel)
                 await self._set_right(kernel)
             except GatewayError as error:
                 log.warning("gateway out of reach", reason=str(error))
@@ -156,6 +163,57 @@ class Grants(Book):
             if counting:
                 self._counted = now
                 await self._count(kernel)
+
+    def _follow_clock(self) -> None:
+        """Notice that the clock was set: what is on paper is to be written anew by it."""
+        now, loop_now = self._clock(), now_on_loop()
+        offset = now.timestamp() - loop_now
+        if abs(offset - self._offset) > JUMP:
+            self._ledger.fall_behind()
+        self._offset = offset
+        for held in self._held.values() if is_sound(now) else ():
+            if held.due:
+                held.ends = min(held.ends, loop_now + (held.due - now).total_seconds())
+                held.due = None
+                self._ledger.fall_behind()
+
+    async def _catch_up(self) -> None:
+        """Write the whole book where the store lacks something of it."""
+        if not self._ledger.behind:
+            return
+        if not self._marks.is_read and await self._marks.load(self._marks.today):
+            self._take_in(await self._ledger.read(select_grants) or {})
+        if self._marks.is_read:
+            await self._ledger.catch_up(self._write_all)
+
+    async def _write_all(self, conn: AsyncConnection) -> None:
+        rows = [self._row(device, held, b"") for device, held in self._held.items()]
+        await save_all(conn, self._marks.day, rows)
+
+    def _row(self, device: str, held: Held, mark: bytes) -> GrantRow:
+        expires = held.due or written_end(self._clock(), held.ends - now_on_loop())
+        taken = held.taken
+        counts = (taken.up, taken.down, taken.seen_up, taken.seen_down)
+        return GrantRow(device, expires, mark, held.extensions, *counts)
+
+    def _learn(self, kernel: Mapping[str, Lease]) -> None:
+        """Take over what the kernel alone knows: at the start, and only where the store could not tell."""
+        now = now_on_loop()
+        for device, lease in kernel.items():
+            held, policy = self._held.get(device), self._policies.get(key_parts(device)[0])
+            if policy is None:
+                continue
+            ends = now + min(lease.seconds, policy.longest)
+            if held and held.unsure:
+                held.ends = ends
+            elif held is None and self._adopting and not policy.is_never(key_parts(device)[1]):
+                counts = (lease.up, lease.down, lease.up, lease.down)
+                self._held[device] = Held(ends, Taken(*counts, quiet_since=now), booked=now)
+                self._marks.note_asked(device)
+                self._ledger.fall_behind()
+        for held in self._held.values():
+            held.unsure = False
+        self._adopting = False
 
     async def _set_right(self, kernel: Mapping[str, Lease]) -> None:
         now = now_on_loop()
@@ -198,20 +256,17 @@ class Grants(Book):
             if policy.is_spent(taken, self._usage(device), now):
                 (idle if policy.is_idle(taken, now) else spent).append(device)
         if rows or used:
-            async with self._access.begin() as conn:
-                await save_counts(conn, rows, used)
+            await self._ledger.change(partial(save_counts, counts=rows, used=used))
         # Who was merely away comes back unasked; who took all there is meets the portal, which says so.
         await self._marks.note_spent(spent)
         await self._end([*spent, *idle])
 
     async def _fulfil_wishes(self) -> None:
-        async with self._access.read() as conn:
-            wishes = await select_wishes(conn)
+        wishes = None if self._ledger.behind else await self._ledger.read(select_wishes)
         if wishes:
             await self._marks.forget(wishes)
             await self._end(wishes)
-            async with self._access.begin() as conn:
-                await delete_wishes(conn, wishes)
+            await self._ledger.change(partial(delete_wishes, devices=wishes))
 
     async def _end(self, devices: Collection[str], *, by: float | None = None) -> None:
         """End grants; with *by* only those that have not been made longer since."""
@@ -225,10 +280,13 @@ class Grants(Book):
             if self._policy(device).is_daily:
                 used[self._marks.mark(device)] = self._book(device, held, min(now, held.ends), 0)
             self._journal.ended(device)
-        async with self._access.begin() as conn:
+
+        async def write_down(conn: AsyncConnection) -> None:
             # Asked inside the transaction: a grant that begins from here on is written after it.
             await delete_grants(conn, [device for device in devices if device not in self._held])
             await save_counts(conn, [], used)
+
+        await self._ledger.change(write_down)
         try:
             await self._gateway.deny([device for device in devices if device not in self._held])
         except GatewayError as error:

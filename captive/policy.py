@@ -86,6 +86,10 @@ class Policy:
         """
         return self._within(self.grant.minutes * 60, mac, now, today)
 
+    def is_never(self, mac: str) -> bool:
+        """Whether *mac* is never let through."""
+        return mac in self._never
+
     def extended(self, mac: str, now: datetime | None, today: Usage, left: int) -> int:
         """Seconds from *now* after one extension of a grant that has *left*. Raises `Refusal`."""
         return self._within(left + self.grant.extend_minutes * 60, mac, now, today)

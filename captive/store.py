@@ -1,6 +1,5 @@
 """The SQL of the access store."""
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -21,6 +20,10 @@ class GrantRow(msgspec.Struct, frozen=True):
     expires: datetime
     mark: bytes
     extensions: int = 0
+    up: int = 0
+    down: int = 0
+    seen_up: int = 0
+    seen_down: int = 0
 
 
 class CountRow(msgspec.Struct, frozen=True):
@@ -44,17 +47,39 @@ class KeptGrant(msgspec.Struct, frozen=True):
     extensions: int
 
 
-async def select_secret(conn: AsyncConnection, day: date) -> bytes:
-    """The secret of *day*, made on first use; a day before takes its secret and its marks with it."""
-    kept = (await conn.execute(select(day_secret.c.secret).where(day_secret.c.day == day))).scalar()
-    if kept is not None:
-        return bytes(kept)
-    await conn.execute(delete(day_secret))
-    await conn.execute(delete(asked))
-    await conn.execute(delete(usage))
-    fresh = os.urandom(32)
-    await conn.execute(insert(day_secret).values(day=day, secret=fresh))
-    return fresh
+class Day(msgspec.Struct, frozen=True):
+    """What is kept of one day: its secret, the marks of who was asked, what each had."""
+
+    day: date
+    secret: bytes
+    asked: set[bytes]
+    usage: dict[bytes, Usage]
+
+
+async def select_day(conn: AsyncConnection) -> Day | None:
+    """The day that the store was left on; None when it is new."""
+    row = (await conn.execute(select(day_secret).order_by(day_secret.c.day.desc()))).first()
+    if row is None:
+        return None
+    return Day(row.day, bytes(row.secret), await select_asked(conn), await select_usage(conn))
+
+
+async def save_all(conn: AsyncConnection, day: Day, grants: Sequence[GrantRow]) -> None:
+    """Make the store hold *day* and *grants* and nothing else; what the technician wants stays."""
+    for table in (day_secret, asked, usage, grant):
+        await conn.execute(delete(table))
+    await conn.execute(insert(day_secret).values(day=day.day, secret=day.secret))
+    used = [
+        {"device": mark, "seconds": had.seconds, "bytes": had.bytes}
+        for mark, had in sorted(day.usage.items())
+    ]
+    for table, rows in (
+        (asked, [{"device": mark} for mark in sorted(day.asked)]),
+        (usage, used),
+        (grant, [_fields(row) for row in sorted(grants, key=lambda row: row.device)]),
+    ):
+        if rows:
+            await conn.execute(insert(table), rows)
 
 
 async def select_asked(conn: AsyncConnection) -> set[bytes]:
@@ -82,22 +107,22 @@ def save_grants(conn: Connection, batch: Sequence[GrantRow]) -> Sequence[None]:
     """Keep grants, each replacing the device's earlier one (a batch for `Store.write`)."""
     dialect = _dialect(conn)
     rows = {row.device: row for row in batch}
-    none = dict.fromkeys(("up", "down", "seen_up", "seen_down"), 0)
     upsert = dialect.insert(grant)
-    names = ("expires", "extensions", *none)
+    names = [column.name for column in grant.c if not column.primary_key]
     conn.execute(
         upsert.on_conflict_do_update(
             index_elements=["device"], set_={name: upsert.excluded[name] for name in names}
         ),
-        [
-            {"device": device, "expires": row.expires, "extensions": row.extensions, **none}
-            for device, row in sorted(rows.items())
-        ],
+        [_fields(row) for _, row in sorted(rows.items())],
     )
     marks = sorted({row.mark for row in batch if row.mark})
     if marks:
         conn.execute(dialect.insert(asked).on_conflict_do_nothing(), [{"device": mark} for mark in marks])
     return [None] * len(batch)
+
+
+def _fields(row: GrantRow) -> dict[str, object]:
+    return {column.name: getattr(row, column.name) for column in grant.c}
 
 
 async def extend_grant(conn: AsyncConnection, device: str, expires: datetime, extensions: int) -> None:

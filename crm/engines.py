@@ -11,6 +11,9 @@ from sqlalchemy.pool import StaticPool
 
 from crm.errors import SetupError
 
+CONNECT_SECONDS = 5
+"""Within which a database server is to take a call; without a bound a dead network holds it for a minute."""
+
 BUSY_TIMEOUT = 10_000
 """Milliseconds for which SQLite waits for another process (the command line) to finish its write."""
 
@@ -41,7 +44,12 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     if url.get_backend_name() == "postgresql":
         try:
             return create_async_engine(
-                url, pool_size=pool_size, max_overflow=4, pool_pre_ping=True, hide_parameters=True
+                url,
+                pool_size=pool_size,
+                max_overflow=4,
+                pool_pre_ping=True,
+                connect_args={"timeout": CONNECT_SECONDS},
+                hide_parameters=True,
             )
         except ModuleNotFoundError:
             raise SetupError("PostgreSQL's driver is missing; pip install 'wificrm[postgres]'") from None

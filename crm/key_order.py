@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from crm.times import UNDATED, is_sound
+
 # ruff: noqa: S608 - what stands in the statements are names of the file's own schema
 
 BACK = timedelta(days=1)
@@ -33,14 +35,18 @@ class KeyOrder:
         self._tables: list[_Table] = []
         self._since = date.min
 
-    def watch(self, conn: Connection) -> None:
-        """Note the keys of rows written from now on, in memory; rows of these days count as written."""
-        self._since = datetime.now(UTC).date() - BACK
+    def watch(self, conn: Connection) -> bool:
+        """Note the keys of rows written from now on, in memory; rows of these days count as written.
+
+        False when the file has no tables yet.
+        """
+        self._since = _first_recent()
         self._tables = list(_tables_without_rowid(conn))
         conn.exec_driver_sql("PRAGMA temp_store=MEMORY")
         for table in self._tables:
             for statement in _watching(table):
                 conn.exec_driver_sql(statement.format(since=self._since.isoformat()))
+        return bool(self._tables)
 
     def restore(self, conn: Connection) -> None:
         """Put what was written into the order of the keys; the transaction's commit makes it so."""
@@ -48,11 +54,17 @@ class KeyOrder:
         for table in self._tables:
             for statement in _rewriting(table):
                 conn.exec_driver_sql(statement)
-        since = datetime.now(UTC).date() - BACK
+        since = _first_recent()
         if since != self._since:
             self._since = since
             for table in self._tables:
                 conn.exec_driver_sql(_forgetting(table).format(since=since.isoformat()))
+
+
+def _first_recent() -> date:
+    """The first of the days that count; while the clock is known to be wrong every day would seem recent."""
+    now = datetime.now(UTC)
+    return now.date() - BACK if is_sound(now) else date.max
 
 
 def _tables_without_rowid(conn: Connection) -> Iterator[_Table]:
@@ -65,7 +77,7 @@ def _tables_without_rowid(conn: Connection) -> Iterator[_Table]:
         keys = ", ".join(f'"{row.name}"' for row in sorted(columns, key=lambda row: row.pk) if row.pk)
         there = {row.name for row in columns}
         if "day" in there:
-            recent = "day >= '{since}'"
+            recent = f"(day >= '{{since}}' OR day = '{UNDATED}')"
         elif "month" in there:
             recent = "month >= date('{since}', 'start of month')"
         else:

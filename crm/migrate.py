@@ -1,8 +1,15 @@
 """Bring a store's schema up to date. Alembic is imported here only, so that the portal need not hold it.
 
+``python -m crm.migrate`` does it in a process of its own, told by `crm.schema.Migration` on standard input: the
+store's address may hold a password, which the list of processes is no place for.
+
 Each store's package has a ``migrations`` folder: an append-only list of steps for SQLite and PostgreSQL.
 """
 
+import asyncio
+import sys
+
+import msgspec
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -12,6 +19,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from crm.engines import damaged, make_engine
 from crm.errors import SetupError
+from crm.schema import Migration
 
 
 async def migrate(dsn: str, package: str) -> None:
@@ -52,3 +60,18 @@ def run_steps(context: EnvironmentContext, metadata: MetaData) -> None:
     """What a ``migrations/env.py`` does: run the steps inside the transaction that `migrate` opened."""
     context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
     context.run_migrations()
+
+
+def main() -> int:
+    """Do the job on standard input; on failure say why on standard error and return 1."""
+    try:
+        job = msgspec.json.decode(sys.stdin.buffer.read(), type=Migration)
+        asyncio.run(migrate(job.dsn, job.package))
+    except (SetupError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,12 +2,23 @@
 
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
 
 from crm.engines import damaged, make_engine, store_url
 from crm.errors import SetupError
+
+Age = Literal["current", "older", "newer", "missing"]
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """What ``python -m crm.migrate`` is told on standard input: bring *dsn* to the schema of *package*."""
+
+    dsn: str
+    package: str
 
 
 async def is_current(dsn: str, package: str) -> bool:
@@ -15,19 +26,30 @@ async def is_current(dsn: str, package: str) -> bool:
 
     Raises `SetupError` when a database server cannot be reached.
     """
+    return await age_of(dsn, package) == "current"
+
+
+async def age_of(dsn: str, package: str) -> Age:
+    """How the schema of the store at *dsn* stands to this program's. Raises `SetupError` as `is_current` does."""
     url = store_url(dsn)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        return False
+        return "missing"
     engine = make_engine(dsn, readonly=True)
     try:
         async with engine.connect() as conn:
             version = (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar()
     except (OperationalError, ProgrammingError):  # no such table
-        return False
+        return "missing"
     except DatabaseError as error:
         raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(f"the {package} store cannot be reached: {error}; is the server running?") from None
     finally:
         await engine.dispose()
-    return bool(version == import_module(f"{package}.migrations").HEAD)
+    head = head_of(package)
+    return "current" if version == head else "newer" if version and str(version) > head else "older"
+
+
+def head_of(package: str) -> str:
+    """The newest step that this program knows of the schema of *package*; steps are numbered 0001, 0002, ..."""
+    return str(import_module(f"{package}.migrations").HEAD)

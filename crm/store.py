@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crm.engines import BUSY_TIMEOUT, make_batch_engine, make_engine
@@ -43,6 +43,10 @@ statement; on PostgreSQL SQLAlchemy runs it beside the event loop.
 
 class StoreBusyError(Exception):
     """More writes wait than the store can take; try again in a moment."""
+
+
+STORE_ERRORS = (SQLAlchemyError, OSError, StoreBusyError)
+"""What a store raises that is full, damaged, read-only, gone, or too slow."""
 
 
 @dataclass(slots=True)
@@ -172,8 +176,7 @@ class Store:
     def _watch(self, batches: Engine) -> None:
         if not self._watching:
             with batches.begin() as conn:
-                self._order.watch(conn)
-            self._watching = True
+                self._watching = self._order.watch(conn)
 
     def _tidy_soon(self) -> None:
         self._commits += 1

@@ -9,6 +9,10 @@ SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock that shows an earlier time has not been set since the box woke up."""
 
 
+UNDATED = date(1970, 1, 1)
+"""The day that stands where none is known, because the clock is known to be wrong."""
+
+
 def is_sound(now: datetime) -> bool:
     """Whether a clock that shows *now* (aware) can be right."""
     return now >= SOUND_CLOCK
@@ -26,6 +30,11 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def local_moment(now: datetime, zone: ZoneInfo) -> Moment:
-    """The *Moment* at which *now* (aware) is in *zone*."""
+    """The *Moment* at which *now* (aware) is in *zone*; of `UNDATED` while the clock is known to be wrong.
+
+    What is stored of such a moment is dated when the clock has been set (`surveys.dating`).
+    """
+    if not is_sound(now):
+        return Moment(UNDATED, 0, 0)
     local = now.astimezone(zone)
     return Moment(local.date(), 0 if local.hour < 12 else 1 if local.hour < 17 else 2, local.hour)

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from uuid import UUID
 
 from crm.errors import UserError
+from crm.times import UNDATED
 
 LENGTH = 40
 _STALE = "This page is out of date. Please open the survey again."
@@ -23,8 +24,12 @@ def sign(response: UUID, day: date, key: bytes) -> str:
     return base64.urlsafe_b64encode(body + _signature(body, key)).decode()
 
 
-def read(token: str, today: date, key: bytes) -> UUID:
-    """The response id of *token*. Raises `UserError` for one that is not ours or older than a day."""
+def read(token: str, today: date, key: bytes, *, woke_today: bool = False) -> UUID:
+    """The response id of *token*. Raises `UserError` for one that is not ours or older than a day.
+
+    While no day is known (*today* is `UNDATED`) none is too old. One given out without a day is taken when
+    we *woke_today*: then it may be from the hour before the clock was set.
+    """
     try:
         raw = base64.urlsafe_b64decode(token.encode("ascii")) if len(token) == LENGTH else b""
     except (UnicodeEncodeError, binascii.Error):
@@ -33,7 +38,8 @@ def read(token: str, today: date, key: bytes) -> UUID:
     if len(signature) != 12 or not hmac.compare_digest(signature, _signature(body, key)):
         raise UserError(_STALE, 400)
     given = int.from_bytes(body[16:], "big")
-    if given not in (day.toordinal() & 0xFFFF for day in (today, today - timedelta(days=1))):
+    good = {today, today - timedelta(days=1)} | ({UNDATED} if woke_today else set())
+    if today != UNDATED and given not in {day.toordinal() & 0xFFFF for day in good}:
         raise UserError(_STALE, 409)
     return UUID(bytes=body[:16])
 

@@ -71,7 +71,7 @@ class _Session(msgspec.Struct):
 
 
 class ConnectionLog:
-    """A `captive.grants.Journal` that keeps what it is told. `start` it, and `close` it at the end."""
+    """A `captive.journal.Journal` that keeps what it is told. `start` it, and `close` it at the end."""
 
     def __init__(
         self,

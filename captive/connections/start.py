@@ -4,7 +4,7 @@ from contextlib import AsyncExitStack
 from importlib import import_module
 from typing import Any
 
-from captive.grants import Journal, NoJournal
+from captive.journal import Journal, NoJournal
 from captive.neighbours import Neighbours
 from captive.store import select_grants
 from crm.settings import Settings

@@ -1,6 +1,6 @@
 """The book of grants on a real access store; the kernel's part is played by the demo's gateway."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -94,6 +94,7 @@ async def test_a_clock_that_jumps_ends_nobodys_grant(access: Store) -> None:
 async def test_the_kernel_is_made_to_agree_with_the_book(access: Store) -> None:
     kernel = OpenGateway()
     grants = await make(access, kernel, Clock())
+    await grants.reconcile()
     await grants.grant(DEVICE)
     await kernel.deny([DEVICE])
     await kernel.allow({device_key("guest", "02:00:00:00:00:0b"): Terms(500)})
@@ -139,8 +140,13 @@ async def test_playing_another_phone_forgets_this_one(access: Store) -> None:
     assert await rows(access, "grant") == await rows(access, "asked") == []
 
 
+class BrokenGateway(OpenGateway):
+    async def allow(self, leases: Mapping[str, Terms]) -> None:
+        raise RuntimeError("nobody thought of this")
+
+
 async def test_a_probe_gets_its_redirect_whatever_fails_behind_it(access: Store) -> None:
-    grants = await make(access, OpenGateway(), Clock())
+    grants = await make(access, BrokenGateway(), Clock())
     door = Door(grants, Loopback("guest"), b"k" * 32, "V")
     await door.start_day(DAY)
     await access.close()

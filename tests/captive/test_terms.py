@@ -168,7 +168,7 @@ async def test_the_days_allowance_spans_grants_restarts_and_nothing_is_kept_with
     await plain.grant(OTHER)
     watch.pass_by(COUNT_EVERY)
     await plain.reconcile()
-    assert plain._marks._usage == {}
+    assert plain._marks.day.usage == {}
 
 
 async def test_closing_time_ends_a_running_grant(access: Store, kernel: Kernel, watch: Watch) -> None:
