@@ -103,6 +103,19 @@ class Firewall:
         """Give each device its terms (None: shut it out) in one transaction. Raises `FirewallError`."""
         self._change(self._transaction(terms))
 
+    def forget_counts(self, devices: Collection[str]) -> None:
+        """Forget what came down to *devices*; one that is let through again is counted anew.
+
+        Raises `FirewallError`.
+        """
+        for network in self._settings.networks if self.egress else ():
+            keys = _keys_of(devices, network)
+            lines = [
+                line for name in metered_sets(network, "down") for line in _taken_out("netdev", name, keys)
+            ]
+            if lines:
+                self._change("\n".join(lines) + "\n")
+
     def leases(self, *, counts: bool = False) -> dict[str, Lease]:
         """Every device allowed now. Raises `FirewallError` when there is no table of ours."""
         found: dict[str, Lease] = {}
@@ -198,12 +211,8 @@ class Firewall:
         """
         text = []
         for network in self._settings.networks:
-            start = f"{network.name} "
-            given = {
-                device.removeprefix(start).replace(" ", " . "): each
-                for device, each in terms.items()
-                if device.startswith(start)
-            }
+            keys = _keys_of(terms, network)
+            given = {key: terms[device] for key, device in keys.items()}
             if not given:
                 continue
             text += _taken_out("inet", f"allowed_{network.name}", given)
@@ -246,6 +255,12 @@ def _keyed(listed: _Listed | str) -> tuple[str, _Element]:
         return listed, _Element(listed)
     element = listed.elem or _Element(_Concatenated(listed.concat))
     return element.val if isinstance(element.val, str) else " ".join(element.val.concat), element
+
+
+def _keys_of(devices: Collection[str], network: Network) -> dict[str, str]:
+    """{key in the sets of *network*: device} of those of *devices* that are on it."""
+    start = f"{network.name} "
+    return {each.removeprefix(start).replace(" ", " . "): each for each in devices if each.startswith(start)}
 
 
 def _taken_out(family: str, name: str, keys: Collection[str]) -> list[str]:

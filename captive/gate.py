@@ -160,6 +160,8 @@ class Gate:
                 await done
                 if isinstance(request, Deny):
                     await self._look(self._end_flows, request.devices)
+                    # What still came down in between was counted: let nothing of it stay for a day.
+                    await self._in_order(self._firewall.forget_counts, request.devices)
                     self._leaving.put_nowait(request.devices)
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -157,12 +157,12 @@ async def save_counts(conn: AsyncConnection, counts: Sequence[CountRow], used: M
 
 async def delete_grants(conn: AsyncConnection, devices: Collection[str]) -> None:
     """Forget ended grants, and with them their MACs."""
-    await conn.execute(delete(grant).where(grant.c.device.in_(list(devices))))
+    await _delete_rows(conn, grant, devices)
 
 
 async def delete_asked(conn: AsyncConnection, marks: Collection[bytes]) -> None:
     """Forget that the devices of *marks* were asked today."""
-    await conn.execute(delete(asked).where(asked.c.device.in_(list(marks))))
+    await _delete_rows(conn, asked, marks)
 
 
 async def select_wishes(conn: AsyncConnection) -> dict[str, str]:
@@ -172,13 +172,20 @@ async def select_wishes(conn: AsyncConnection) -> dict[str, str]:
 
 async def delete_wishes(conn: AsyncConnection, devices: Collection[str]) -> None:
     """Take what was done off the list."""
-    await conn.execute(delete(wish).where(wish.c.device.in_(list(devices))))
+    await _delete_rows(conn, wish, devices)
 
 
 async def insert_wish(conn: AsyncConnection, device: str, verb: str) -> None:
     """Want *verb* done with *device*; the portal does it within seconds."""
     await conn.execute(delete(wish).where(wish.c.device == device))
     await conn.execute(insert(wish).values(device=device, verb=verb))
+
+
+async def _delete_rows(conn: AsyncConnection, table: Table, devices: Collection[str | bytes]) -> None:
+    """One statement for any number: SQLite takes 32,766 values in one, and would keep each length of list."""
+    if devices:
+        gone = delete(table).where(table.c.device == bindparam("key"))
+        await conn.execute(gone, [{"key": device} for device in devices])
 
 
 def _dialect(conn: Connection) -> Any:  # noqa: ANN401 - two modules of one shape
