@@ -224,10 +224,10 @@ class Grants(Book):
             and (device not in kernel or abs(kernel[device].seconds - (held.ends - now)) > DRIFT)
         }
         strangers = kernel.keys() - self._held.keys()
+        if strangers:  # first: while the others wait, one of them may be granted
+            await self._gateway.deny(strangers)
         if missing:
             await self._gateway.allow(missing)
-        if strangers:
-            await self._gateway.deny(strangers)
         if missing or strangers:
             log.info("gateway set right", restored=len(missing), removed=len(strangers))
         for device, terms in missing.items():
