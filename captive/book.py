@@ -88,6 +88,10 @@ class Book:
         """Whether `extend` would lengthen the grant of *device* by a minute at least."""
         return self.extended(device) >= self.seconds_left(device) + 60
 
+    def is_near_end(self, device: str) -> bool:
+        """Whether the grant of *device* is about to end, so that its page offers what there is to do."""
+        return self._policy(device).is_near_end(self.seconds_left(device))
+
     def obstacle(self, device: str) -> Reason | None:
         """What keeps the grant of *device* from being made longer by as much as an extension gives."""
         left = self.seconds_left(device)

@@ -31,13 +31,14 @@ from surveys.synthetic import fill
 
 ACCOUNT = "demo"
 HOST = "127.0.0.1"
+PUBLIC_SERVICES = ("dichvucong.gov.vn", "dichvucong.bocongan.gov.vn", "dichvucong.baohiemxahoi.gov.vn")
 
 
 def demo_settings(port: int, data: Path) -> Settings:
     """Settings for the demo: everybody who asks is online, everything listens on loopback."""
     return Settings(
         venue=Venue(),
-        networks=(Network(interface="loopback"),),
+        networks=(Network(interface="loopback", walled_garden=PUBLIC_SERVICES),),
         portal=Portal(port=port),
         console=Console(address=HOST, port=port + 1),
         gate=Gate(gateway="open"),

@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 import hmac
+import time
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -15,15 +17,21 @@ from aiohttp import web
 from captive.gateway import GatewayError, key_parts
 from captive.grants import Grants
 from captive.neighbours import Neighbours
-from captive.policy import Refusal
+from captive.policy import Reason, Refusal
 from crm import tokens
 from crm.errors import UserError
+from crm.times import UNDATED
 from crm.web import Guest, see_other
 
 log = structlog.get_logger()
 
+A_DAY = 24 * 3600.0
+"""Seconds."""
+
 MAX_VISITS = 20_000
 """Devices remembered at most; past that the one seen longest ago is forgotten."""
+
+PREPARED = "The Internet connection is being prepared. Please try again in a few seconds."
 
 DEVICE = web.RequestKey("DEVICE", str)
 """The key of the device that a request comes from (see `captive.gateway.device_key`)."""
@@ -37,8 +45,20 @@ class Visit:
     token: str = ""  # of that response, signed when first needed
     shown: bool = False
     skipped: bool = False
+    asked: bool = False  # came to the end of the survey, or skipped it, when it could not go online
     started: bool = False
+    resume: str = ""  # the question to go on with; of who has finished, the one to ask again
+    finished: bool = False
     wanted: str = ""
+
+
+class Standing(NamedTuple):
+    """How a device stands that is not online: what its first page says."""
+
+    state: Literal["new", "asked", "spent"] | Reason
+    asked: bool = False  # the survey was answered or skipped today
+    started: bool = False
+    opens: datetime | None = None  # when the Wi-Fi opens again, local time
 
 
 class Door:
@@ -51,14 +71,21 @@ class Door:
         self._venue = venue
         self._visits: dict[str, Visit] = {}
         self._today = date.min
+        self._woke = time.monotonic()
         self._opening: set[asyncio.Task[None]] = set()
 
     async def start_day(self, today: date) -> None:
-        """Forget yesterday: visits, marks, and the secret behind them."""
-        if today != self._today:
-            await self.grants.start_day(today)
-            self._today = today
+        """Forget yesterday: visits, marks, and the secret behind them.
+
+        *today* is `UNDATED` while the clock is known to be wrong: then no day begins, and when the clock has
+        been set, it is the day that has been all along.
+        """
+        if today == self._today or (today == UNDATED and self._today != date.min):
+            return
+        await self.grants.start_day(today)
+        if self._today != UNDATED:
             self._visits.clear()
+        self._today = today
 
     async def recognise(self, request: web.Request) -> str | None:
         """The device behind *request*; None when it is not on the guest network."""
@@ -83,10 +110,21 @@ class Door:
             venue=self._venue,
             network=key_parts(device)[0],
             response=self._token(visit, device),
-            asked_today=self.grants.was_asked(device),
+            asked_today=visit.asked or self.grants.was_asked(device),
             started=visit.started,
-            online=self.grants.is_online(device),
+            online=(online := self.grants.is_online(device)),
+            refused=not online and self.grants.refusal(device) is not None,
         )
+
+    def standing(self, device: str) -> Standing:
+        """How *device*, which is not online, stands."""
+        visit = self.visit(device)
+        asked = visit.asked or self.grants.was_asked(device)
+        if refusal := self.grants.refusal(device):
+            return Standing(refusal.reason, asked, visit.started, refusal.opens)
+        if self.grants.has_spent(device):
+            return Standing("spent")
+        return Standing("asked" if asked else "new")
 
     def admit(self, request: web.Request, token: str) -> UUID:
         """The response that this guest may write to. Raises `UserError` for any other.
@@ -94,7 +132,8 @@ class Door:
         After a restart the device's page still carries the token from before; it is taken up again.
         """
         device = request[DEVICE]
-        response = tokens.read(token, self._today, self._key_of(device))
+        woke_today = time.monotonic() - self._woke < A_DAY
+        response = tokens.read(token, self._today, self._key_of(device), woke_today=woke_today)
         visit = self.visit(device)
         if response != visit.response:
             if visit.started:
@@ -114,9 +153,10 @@ class Door:
         """
         return hmac.digest(self._key, device.encode(), hashlib.sha256)
 
-    def answered(self, request: web.Request) -> None:
-        """An answer of this guest has been stored."""
-        self.visit(request[DEVICE]).started = True
+    def answered(self, request: web.Request, resume: str, *, finished: bool) -> None:
+        """See `crm.web.Doorkeeper.answered`."""
+        visit = self.visit(request[DEVICE])
+        visit.started, visit.resume, visit.finished = True, resume, finished
 
     async def open(self, request: web.Request, language: str) -> web.StreamResponse:
         """Bring the guest online, and send it to the *You are online* page of the portal itself.
@@ -129,12 +169,11 @@ class Door:
             try:
                 await self.grants.grant(device, _peer(request))
             except Refusal:
+                self.visit(device).asked = True
                 return see_other(f"/{language}")  # which says why
             except GatewayError as error:
                 log.error("a grant is waiting for the gateway", reason=str(error))  # noqa: TRY400
-                raise UserError(
-                    "The Internet connection is being prepared. Please try again in a few seconds.", 503
-                ) from None
+                raise UserError(PREPARED, 503) from None
         return see_other(f"/{language}/online")
 
     def on_join(self, device: str) -> None:

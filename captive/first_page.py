@@ -1,11 +1,15 @@
-"""The first page in every language, rendered once per change and sent as bytes with a token in it."""
+"""The first page in every language, rendered once per day and change and sent as bytes with a token in it."""
 
 from datetime import date
 from typing import Any
 
 from aiohttp import hdrs, web
 
+from captive.door import Standing
 from captive.guest_web import HEADERS
+from captive.public_services import service_hosts
+from captive.wording import duration
+from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Network, Settings
 from crm.splice import MARK, SplicedPage
 from crm.web import NOTICES, WORDS, Notice, render
@@ -29,38 +33,40 @@ class FirstPages:
         self.gzipped_headers = self.plain_headers.copy()
         self.gzipped_headers[hdrs.CONTENT_ENCODING] = "gzip"
         self._made_of: object = None
-        self._pages: dict[tuple[str, str, bool], SplicedPage] = {}
-        self._notices: dict[str, tuple[Notice, ...]] = {}
+        self._today = date.min
+        self._pages: dict[tuple[str, str, Standing], SplicedPage] = {}
+        self._notices: dict[str, tuple[Notice, ...]] = dict.fromkeys(settings.venue.languages, ())
+        self._networks = {network.name: network for network in settings.networks}
 
-    def page(self, network: str, language: str, *, asked_today: bool) -> SplicedPage:
-        """The page on *network* for a guest who has (not) been asked today."""
-        return self._pages[network, language, asked_today]
+    def page(self, network: str, language: str, standing: Standing) -> SplicedPage:
+        """The page on *network* for a guest who stands so; rendered when first asked for."""
+        key = network, language, standing
+        page = self._pages.get(key)
+        if page is None:
+            page = self._pages[key] = SplicedPage(self._render(self._networks[network], language, standing))
+        return page
 
-    def notices(self, language: str) -> tuple[Notice, ...]:
-        """What is announced on the page."""
-        return self._notices[language]
+    def notices(self, network: str, language: str) -> tuple[Notice, ...]:
+        """What is announced on *network*."""
+        return tuple(notice for notice in self._notices[language] if notice.is_for(network))
 
     async def refresh(self, today: date) -> None:
-        """Render anew if the questionnaire or the announcements have changed."""
-        networks = self._settings.networks
-        languages = self._settings.venue.languages
+        """Render anew if the day, the questionnaire or the announcements have changed."""
+        networks, languages = self._settings.networks, self._settings.venue.languages
         notices = {each: tuple(await self._app[NOTICES].shown(today, each)) for each in languages}
-        made_of = ([self._app[VERSION](network.name).id for network in networks], notices)
+        made_of = (today, [self._app[VERSION](network.name).id for network in networks], notices)
         if made_of == self._made_of:
             return
-        self._pages = {
-            (network.name, language, asked): SplicedPage(
-                self._render(network, language, notices[language], asked=asked)
-            )
-            for network in networks
-            for language in languages
-            for asked in (False, True)
-        }
-        self._notices, self._made_of = notices, made_of
+        self._today, self._notices, self._made_of = today, notices, made_of
+        self._pages = {}
+        for network in networks:
+            for language in languages:
+                self.page(network.name, language, Standing("new"))
 
-    def _render(self, network: Network, language: str, notices: tuple[Notice, ...], *, asked: bool) -> str:
+    def _render(self, network: Network, language: str, standing: Standing) -> str:
         names = self._settings.venue.names
         name = names.get(language) or names[self._settings.venue.languages[0]]
+        notices = self.notices(network.name, language)
         return render(
             self._app,
             "captive/home.html",
@@ -71,7 +77,11 @@ class FirstPages:
             token=MARK,
             urgent=[notice for notice in notices if notice.urgent],
             announcements=[notice for notice in notices if not notice.urgent],
-            minutes=network.grant.minutes,
-            asked_today=asked,
+            grant=network.grant,
+            hours=in_spans(parse_hours(network.grant.opening)),
+            services=service_hosts(network.walled_garden),
+            standing=standing,
+            daily_time=duration(self._app[WORDS], language, network.grant.daily_minutes),
+            days_ahead=(standing.opens.date() - self._today).days if standing.opens else 0,
             demo=self._demo,
         )

@@ -114,6 +114,8 @@ def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:
             raise
         except web.HTTPException as error:
             response = _told(request, settings, _as_user_error(error))
+            if hdrs.ALLOW in error.headers:
+                response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         except UserError as error:
             response = _told(request, settings, error)
         except StoreBusyError:
@@ -201,10 +203,11 @@ def _as_user_error(error: web.HTTPException) -> UserError:
 
 
 def _told(request: web.Request, settings: Settings, error: UserError) -> web.Response:
-    """*error* as a page in the guest's language, always with a way online."""
+    """*error* as a page in the guest's language, with a way online for whom there is one."""
     language = guest_language(request, settings)
     frame = request.app[GUEST_FRAME](request, language)
-    token = request.app[DOOR].guest(request).response if DEVICE in request else ""
+    guest = request.app[DOOR].guest(request) if DEVICE in request else None
+    token = guest.response if guest and not (guest.refused or guest.online) else ""
     page = render(
         request.app,
         "crm/guest_error.html",

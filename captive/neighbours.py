@@ -8,6 +8,7 @@ Privacy: addresses and MACs live in memory here and leave with the device; nothi
 
 import asyncio
 import contextlib
+import ipaddress
 import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,13 +59,18 @@ class Neighbours(Protocol):
 class Loopback:
     """For the demo: a device is its address; a browser on this machine plays the phone."""
 
-    def __init__(self, network: str) -> None:
+    def __init__(self, network: str, networks: Sequence[Network] = ()) -> None:
+        """A device is on the one of *networks* whose addresses hold its own, else on *network*."""
         self._network = network
+        self._networks = networks if len(networks) > 1 else ()
         self.on_join: Callable[[str], None] = _nobody_cares
 
     async def device(self, address: str) -> str | None:
-        """The address itself, on the first network."""
-        return device_key(self._network, address.partition("%")[0])
+        """The address itself."""
+        plain = address.partition("%")[0]
+        at = ipaddress.ip_address(plain)
+        names = (each.name for each in self._networks if at in each.net4.network)
+        return device_key(next(names, self._network), plain)
 
     def addresses(self) -> Mapping[str, str]:
         """None: whoever asks tells its own."""

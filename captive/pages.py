@@ -1,17 +1,26 @@
 """The guest's way online: the first page, *Skip*, *You are online*, the rules, and the API for phones."""
 
 import contextlib
+from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
+import structlog
 from aiohttp import hdrs, web
 
 from captive.certificate import API_PATH
-from captive.door import DEVICE
+from captive.door import DEVICE, PREPARED, Visit
 from captive.first_page import FirstPages
-from captive.gateway import key_parts
+from captive.gateway import GatewayError, key_parts
 from captive.guest_web import DOOR, guest_language
+from captive.metering import MEGABYTE
+from captive.public_services import service_hosts
+from captive.rfc8908 import MEDIA_TYPE, api_state, prefers_page
+from captive.wording import duration
 from crm.errors import UserError
+from crm.opening_hours import in_spans, parse_hours
+from crm.settings import Network
 from crm.times import local_moment
 from crm.web import (
     BACKGROUND,
@@ -21,6 +30,7 @@ from crm.web import (
     SETTINGS,
     STORE,
     WORDS,
+    Guest,
     html,
     public,
     read_body,
@@ -31,6 +41,8 @@ from crm.web import (
 from surveys.pages import CHANNEL, VERSION
 from surveys.questions import first_question
 from surveys.store import Step, count_steps
+
+log = structlog.get_logger()
 
 FIRST_PAGES = web.AppKey("FIRST_PAGES", FirstPages)
 DEMO = web.AppKey("DEMO", bool)
@@ -46,19 +58,19 @@ async def home(request: web.Request) -> web.StreamResponse:
     if guest.online:
         return see_other(f"/{language}/online")
     pages = request.app[FIRST_PAGES]
-    visit = door.visit(device)
-    if not visit.shown and not guest.asked_today:
+    visit, standing = door.visit(device), door.standing(device)
+    if not (visit.shown or guest.asked_today or standing.state == "spent"):
         visit.shown = True
-        request.app[BACKGROUND].spawn(_count_shown(request, language))
-    page = pages.page(guest.network, language, asked_today=guest.asked_today)
+        request.app[BACKGROUND].spawn(_count_shown(request, guest.network, language))
+    page = pages.page(guest.network, language, standing)
     token = guest.response.encode()
     if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
         return web.Response(body=page.gzipped(token), headers=pages.gzipped_headers)
     return web.Response(body=page.plain(token), headers=pages.plain_headers)
 
 
-async def _count_shown(request: web.Request, language: str) -> None:
-    ids = [notice.id for notice in request.app[FIRST_PAGES].notices(language)]
+async def _count_shown(request: web.Request, network: str, language: str) -> None:
+    ids = [notice.id for notice in request.app[FIRST_PAGES].notices(network, language)]
     step = _step(request, language, "shown")
     await request.app[STORE].write(count_steps, step)
     if ids:
@@ -96,27 +108,89 @@ async def skip(request: web.Request) -> web.StreamResponse:
 async def online(request: web.Request) -> web.StreamResponse:
     """Say that the guest is online, and offer the page it asked for."""
     language = request.match_info["language"]
-    settings, door = request.app[SETTINGS], request.app[DOOR]
+    door = request.app[DOOR]
     guest = door.guest(request)
     if not guest.online:
         return see_other(f"/{language}")
-    device = request[DEVICE]
-    until = door.grants.until(device).astimezone(ZoneInfo(settings.venue.timezone))
-    question = first_question(request.app[VERSION](guest.network).questionnaire)
+    visit = door.visit(request[DEVICE])
     page = render(
         request.app,
         "captive/online.html",
         language,
         **request.app[GUEST_FRAME](request, language),
+        **_lease(request, language),
         title=request.app[WORDS].say(language, "You are online"),
         answered=guest.started,
-        continue_url=door.visit(device).wanted,
-        announcements=request.app[FIRST_PAGES].notices(language),
-        until=f"{until:%H:%M}",
-        can_answer=not guest.started,
-        survey_url=f"/{language}/survey/{question.key}?r={guest.response}",
+        continue_url=visit.wanted,
+        announcements=request.app[FIRST_PAGES].notices(guest.network, language),
+        offer="new" if not visit.started else "again" if visit.finished else "rest",
+        survey_url=_survey_url(request, guest, visit, language),
         again_url=f"/{language}/another-phone" if request.app[DEMO] else "",
         refresh_url="" if "again" in request.query else f"/{language}/online?again=1",
+    )
+    return html(page)
+
+
+def _lease(request: web.Request, language: str) -> dict[str, Any]:
+    """What the page says about the grant: how long and how much it still is, and what can be done about it."""
+    app, device = request.app, request[DEVICE]
+    grants, zone = app[DOOR].grants, ZoneInfo(app[SETTINGS].venue.timezone)
+    now, left = app[CLOCK]().astimezone(zone), grants.seconds_left(device)
+    amount, near_end = grants.bytes_left(device), grants.is_near_end(device)
+
+    def at(seconds: int) -> str:
+        moment = now + timedelta(seconds=seconds)
+        return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%H:%M %d/%m}"
+
+    return {
+        "until": at(left) if left else "",
+        "left": duration(app[WORDS], language, max(1, left // 60)),
+        "megabytes": "" if amount is None else str(amount // MEGABYTE),
+        "near_end": near_end,
+        "longer_until": at(grants.extended(device)) if near_end and grants.can_extend(device) else "",
+        "obstacle": grants.obstacle(device) if near_end else None,
+    }
+
+
+def _survey_url(request: web.Request, guest: Guest, visit: Visit, language: str) -> str:
+    """Where the survey goes on; "" when there is nothing more to ask."""
+    first = first_question(request.app[VERSION](guest.network).questionnaire)
+    key = visit.resume if visit.started else first.key
+    return f"/{language}/survey/{key}?r={guest.response}" if key else ""
+
+
+@public
+async def extend(request: web.Request) -> web.StreamResponse:
+    """Stay online longer. The page that follows says until when, or why not."""
+    with contextlib.suppress(UserError):
+        await read_body(request)
+    grants, device = request.app[DOOR].grants, request[DEVICE]
+    if grants.is_near_end(device):
+        try:
+            await grants.extend(device)
+        except GatewayError as error:
+            log.error("an extension is waiting for the gateway", reason=str(error))  # noqa: TRY400
+            raise UserError(PREPARED, 503) from None
+    return see_other(f"/{request.match_info['language']}/online?again=1")
+
+
+@public
+async def venue(request: web.Request) -> web.StreamResponse:
+    """What the centre tells its visitors, online or not (RFC 8908, ``venue-info-url``)."""
+    language = guest_language(request, request.app[SETTINGS])
+    if "language" not in request.match_info:
+        return see_other(f"/{language}/venue")
+    network = _network(request)
+    page = render(
+        request.app,
+        "captive/venue.html",
+        language,
+        **request.app[GUEST_FRAME](request, language),
+        title=request.app[WORDS].say(language, "Information for visitors"),
+        announcements=request.app[FIRST_PAGES].notices(network.name, language),
+        hours=in_spans(parse_hours(network.grant.opening)),
+        services=service_hosts(network.walled_garden),
+        online=request.app[DOOR].grants.is_online(request[DEVICE]),
     )
     return html(page)
 
@@ -134,15 +208,15 @@ async def rules(request: web.Request) -> web.Response:
             language,
             **frame,
             title=title,
-            minutes=_minutes(request),
+            minutes=_network(request).grant.minutes,
             connection_log=request.app[SETTINGS].connection_log,
         )
     )
 
 
-def _minutes(request: web.Request) -> int:
+def _network(request: web.Request) -> Network:
     name = key_parts(request[DEVICE])[0]
-    return next(each.grant.minutes for each in request.app[SETTINGS].networks if each.name == name)
+    return next(each for each in request.app[SETTINGS].networks if each.name == name)
 
 
 @public
@@ -150,19 +224,19 @@ async def api(request: web.Request) -> web.Response:
     """Tell phones whether they are captive (RFC 8908); over TLS only, as its section 4.1 demands."""
     if not request.secure:
         raise web.HTTPNotFound
-    left = request.app[DOOR].grants.seconds_left(request[DEVICE])
-    portal = f"https://{request.app[SETTINGS].portal.name}/"
-    state: dict[str, object] = {"captive": left == 0, "user-portal-url": portal}
-    if left:
-        state |= {"venue-info-url": portal, "seconds-remaining": left, "can-extend-session": True}
-    return web.Response(
-        body=msgspec.json.encode(state),
-        headers={
-            "Content-Type": "application/captive+json",
-            "Cache-Control": "no-store",
-            "Connection": "close",
-        },
+    grants, device = request.app[DOOR].grants, request[DEVICE]
+    portal = f"https://{request.app[SETTINGS].portal.name}"
+    headers = {hdrs.CACHE_CONTROL: "no-store", hdrs.VARY: hdrs.ACCEPT, hdrs.CONNECTION: "close"}
+    if prefers_page(",".join(request.headers.getall(hdrs.ACCEPT, ()))):
+        return web.Response(status=302, headers=headers | {hdrs.LOCATION: f"{portal}/"})
+    state = api_state(
+        online=grants.is_online(device),
+        portal=portal,
+        seconds=grants.seconds_left(device),
+        bytes_left=grants.bytes_left(device),
+        can_extend=grants.can_extend(device),
     )
+    return web.Response(body=msgspec.json.encode(state), headers=headers | {hdrs.CONTENT_TYPE: MEDIA_TYPE})
 
 
 @public
@@ -184,6 +258,9 @@ ROUTES = [
     web.get(_LANGUAGE, home),
     web.post(_LANGUAGE + "/skip", skip),
     web.get(_LANGUAGE + "/online", online),
+    web.post(_LANGUAGE + "/extend", extend),
+    web.get("/venue", venue),
+    web.get(_LANGUAGE + "/venue", venue),
     web.get(_LANGUAGE + "/rules", rules),
     web.post(_LANGUAGE + "/another-phone", another_phone),
 ]

@@ -8,6 +8,9 @@ from captive.metering import MEGABYTE
 from crm.opening_hours import open_until, opens_next, parse_hours
 from crm.settings import Grant, Network
 
+LAST_MINUTES = 30
+"""Minutes before the end of a grant in which its page offers to extend it, at most."""
+
 Reason = Literal["closed", "used_up", "blocked"]
 
 
@@ -75,9 +78,17 @@ class Policy:
         """Seconds that a grant may last with all its extensions."""
         return (self.grant.minutes + self.grant.extensions * self.grant.extend_minutes) * 60
 
+    def is_near_end(self, left: int) -> bool:
+        """Whether a grant that has *left* seconds is in its last quarter, and its last half hour."""
+        return 0 < left <= min(LAST_MINUTES, self.grant.minutes / 4) * 60
+
     def is_always(self, mac: str) -> bool:
         """Whether *mac* is let through by the table itself, without a grant."""
         return mac in self._always
+
+    def is_never(self, mac: str) -> bool:
+        """Whether *mac* is never let through."""
+        return mac in self._never
 
     def seconds(self, mac: str, now: datetime | None, today: Usage) -> int:
         """How long a grant that begins *now* may last, in seconds. Raises `Refusal`.
@@ -85,10 +96,6 @@ class Policy:
         *now* is local time; None while the clock is known to be wrong: then no hour closes anything.
         """
         return self._within(self.grant.minutes * 60, mac, now, today)
-
-    def is_never(self, mac: str) -> bool:
-        """Whether *mac* is never let through."""
-        return mac in self._never
 
     def extended(self, mac: str, now: datetime | None, today: Usage, left: int) -> int:
         """Seconds from *now* after one extension of a grant that has *left*. Raises `Refusal`."""

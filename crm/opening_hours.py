@@ -70,14 +70,21 @@ def opens_next(hours: Sequence[Hours], now: datetime) -> datetime | None:
     return min((moment for moment in ahead if moment > now), default=None)
 
 
-def in_spans(hours: Sequence[Hours]) -> list[tuple[int, int, list[tuple[time, time]]]]:
-    """*hours* as people read them: (first day, last day, [(opens, closes), ...]), the same days together."""
+def in_spans(hours: Sequence[Hours]) -> list[tuple[int, int, str]]:
+    """*hours* as people read them: (first day, last day, ``07:00–11:30, 13:30–17:00``), the same days together."""
     spans: dict[tuple[int, int], list[tuple[time, time]]] = {}
     for each in hours:
         first = next((day for day in sorted(each.days) if (day - 1) % 7 not in each.days), 0)
         last = (first + len(each.days) - 1) % 7
         spans.setdefault((first, last), []).append((each.opens, each.closes))
-    return [(*days, sorted(times)) for days, times in spans.items()]
+    return [
+        (*days, ", ".join(f"{opens:%H:%M}–{_told_end(closes)}" for opens, closes in sorted(times)))
+        for days, times in spans.items()
+    ]
+
+
+def _told_end(closes: time) -> str:
+    return "24:00" if closes == time(0) else f"{closes:%H:%M}"
 
 
 def _closes(hours: Hours, moment: datetime) -> datetime | None:

@@ -52,6 +52,7 @@ class Guest(msgspec.Struct, frozen=True):
     asked_today: bool  # the survey was answered or skipped today
     started: bool  # an answer of this visit is stored
     online: bool
+    refused: bool = False  # may not go online now; the first page says why
 
 
 class Doorkeeper(Protocol):
@@ -63,8 +64,12 @@ class Doorkeeper(Protocol):
     def admit(self, request: web.Request, token: str) -> UUID:
         """The response this guest may write to; raises `UserError` for any other."""
 
-    def answered(self, request: web.Request) -> None:
-        """An answer of this guest has been stored."""
+    def answered(self, request: web.Request, resume: str, *, finished: bool) -> None:
+        """An answer of this guest has been stored.
+
+        *resume* is the question that comes next; of who has *finished* the one to ask again at the end of the
+        visit, "" when there is none.
+        """
 
     async def open(self, request: web.Request, language: str) -> web.StreamResponse:
         """Bring the guest online and answer with the way to the *You are online* page."""

@@ -21,7 +21,14 @@ from crm.web import (
     see_other,
 )
 from surveys.answers import check_answer
-from surveys.questions import Question, in_language, next_question, previous_question, progress
+from surveys.questions import (
+    Question,
+    in_language,
+    next_question,
+    previous_question,
+    progress,
+    question_to_repeat,
+)
 from surveys.store import Answer, Version, save_answers, select_answers
 
 VERSION: web.AppKey[Callable[[str], Version]] = web.AppKey("VERSION")
@@ -70,9 +77,10 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
         final=False,
     )
     answers = await store.write(save_answers, answer)
-    if answers:
-        door.answered(request)
     following = next_question(version.questionnaire, question.key, answers)
+    if answers:
+        resume = following or question_to_repeat(version.questionnaire, answers)
+        door.answered(request, resume.key if resume else "", finished=following is None)
     if following is None:
         return await door.open(request, language)
     return see_other(f"/{language}/survey/{following.key}?r={token}")
@@ -116,6 +124,7 @@ def _show(
         of=of,
         answered=answered,
         typed=answered if typed is None else typed,
+        guest=request.app[DOORKEEPER].guest(request),
         back=f"/{language}/survey/{before.key}?r={token}" if before else "",
         error=request.app[WORDS].say(language, error.message, **error.values) if error else "",
     )

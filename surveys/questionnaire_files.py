@@ -28,6 +28,7 @@ class _Option(msgspec.Struct, forbid_unknown_fields=True):
     face: str = ""
     valid: bool = True
     score: int | None = None
+    now: bool = False
 
 
 class _Question(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,7 +85,7 @@ def _question(question: _Question, file: _File) -> Question:
         question.key,
         question.kind,
         question.text,
-        tuple(Option(o.key, o.text, o.face, o.valid, o.score) for o in _options(question, file)),
+        tuple(Option(o.key, o.text, o.face, o.valid, o.score, o.now) for o in _options(question, file)),
         question.when,
         question.factor,
         question.nd61_item,

@@ -24,7 +24,8 @@ class Option(msgspec.Struct, frozen=True):
     """One answer of a closed question.
 
     *face* is "5".."1" for a drawn face or the name of an icon; *valid* is False for "no opinion", which is
-    counted but not scored; *score* is 5..1 on scales.
+    counted but not scored; *score* is 5..1 on scales. Who chose one that holds only for *now* is offered the
+    question again at the end of the visit: who was waiting may have been served by then.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Option(msgspec.Struct, frozen=True):
     face: str = ""
     valid: bool = True
     score: int | None = None
+    now: bool = False
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -108,6 +110,19 @@ def previous_question(
     place = _place(questionnaire, before)
     found = [q for q in _route(questionnaire, answers) if _place(questionnaire, q.key) < place]
     return found[-1] if found else None
+
+
+def question_to_repeat(questionnaire: Questionnaire, answers: Mapping[str, str]) -> Question | None:
+    """The first question whose answer held only for then; None: each stays true."""
+    return next(
+        (
+            question
+            for question in _route(questionnaire, answers)
+            for option in question.options
+            if option.now and answers.get(question.key) == option.key
+        ),
+        None,
+    )
 
 
 def progress(questionnaire: Questionnaire, key: str, answers: Mapping[str, str]) -> tuple[int, int]:
