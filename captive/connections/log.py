@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
 import os
 import secrets
 import sqlite3
@@ -51,6 +52,9 @@ LAST_FLUSH = 5.0
 MAX_WAITING = 10_000
 """Events that wait for the disk or a sound clock at most (about 4 MB); later ones are counted only."""
 
+BATCH = 256
+"""Events written in one transaction: what a batch takes of memory, the process keeps."""
+
 MAX_SESSIONS = 70_000
 """Connections followed at a time; the kernel's set holds 65,536."""
 
@@ -65,9 +69,9 @@ class _Noted(msgspec.Struct, frozen=True):
     event: Event
 
 
-class _Session(msgspec.Struct):
+class _Session(msgspec.Struct, gc=False):
     id: str
-    addresses: set[str]
+    addresses: tuple[str, ...]
 
 
 class ConnectionLog:
@@ -119,17 +123,17 @@ class ConnectionLog:
             if len(self._sessions) >= MAX_SESSIONS:
                 self._lost += 1
                 return
-            session = self._sessions[device] = _Session(secrets.token_hex(8), set())
-            self._note("on", device, session, address, note)
+            session = _Session(secrets.token_hex(8), (address,) if address else ())
+            self._sessions[device] = session
+            self._note("on", device, session.id, address, note)
         elif address and address not in session.addresses and len(session.addresses) < MAX_ADDRESSES:
-            self._note("also", device, session, address)
-        if address:
-            session.addresses.add(address)
+            session.addresses += (address,)
+            self._note("also", device, session.id, address)
 
     def ended(self, device: str, reason: str = "") -> None:
         """*device* is not online any more. One that never began here was online before the portal started."""
         session = self._sessions.pop(device, None)
-        self._note("off", device, session or _Session("", set()), "", reason)
+        self._note("off", device, session.id if session else "", "", reason)
 
     async def start(self) -> None:
         """Write in the background from now on."""
@@ -152,37 +156,45 @@ class ConnectionLog:
             for address, device in self._addresses().items():
                 if device in self._sessions:
                     self._begin(device, address)
-            now, moment = self._clock(), self._monotonic()
-            if not is_sound(now):
-                if self._waiting:
-                    self._complain("the clock shows a time in the past; records wait for it")
-                return False
-            noted, lost = list(self._waiting), self._lost
-            events = [_dated(each, now, moment) for each in noted]
-            if lost:
-                events.append(Event("lost", int(now.timestamp()), count=lost))
-            if not events and self._key_noted:
-                return True
-            try:
-                await asyncio.to_thread(self._write, events, now)
-            except DamagedLogError as error:
-                self._complain(f"damaged ({error})")
-                return False
-            except (sqlite3.Error, OSError) as error:
-                self._complain(_reason(error))
-                return False
-            for _ in noted:
-                self._waiting.popleft()
-            self._lost -= lost
-            self._complain("")
-            return True
+            written = await self._flush_batch()
+            for _ in range(MAX_WAITING // BATCH):
+                if not (written and self._waiting):
+                    break
+                written = await self._flush_batch()
+            return written
 
-    def _note(self, kind: Kind, device: str, session: _Session, address: str, note: str = "") -> None:
+    async def _flush_batch(self) -> bool:
+        now, moment = self._clock(), self._monotonic()
+        if not is_sound(now):
+            if self._waiting:
+                self._complain("the clock shows a time in the past; records wait for it")
+            return False
+        noted, lost = list(itertools.islice(self._waiting, BATCH)), self._lost
+        events = [_dated(each, now, moment) for each in noted]
+        if lost:
+            events.append(Event("lost", int(now.timestamp()), count=lost))
+        if not events and self._key_noted:
+            return True
+        try:
+            await asyncio.to_thread(self._write, events, now)
+        except DamagedLogError as error:
+            self._complain(f"damaged ({error})")
+            return False
+        except (sqlite3.Error, OSError) as error:
+            self._complain(_reason(error))
+            return False
+        for _ in noted:
+            self._waiting.popleft()
+        self._lost -= lost
+        self._complain("")
+        return True
+
+    def _note(self, kind: Kind, device: str, session: str, address: str, note: str = "") -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._lost += 1
             return
         network, mac, _ = key_parts(device)
-        event = Event(kind, 0, session.id, network, mac, address, note)
+        event = Event(kind, 0, session, network, mac, address, note)
         self._waiting.append(_Noted(self._monotonic(), event))
 
     async def _write_for_ever(self) -> None:

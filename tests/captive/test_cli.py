@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "serve", "gate", "gateway", "migrate", "report", "doctor", "announcement", "staff")
+COMMANDS = ("demo", "serve", "gate", "gateway", "migrate", "report", "doctor", "announcement", "staff", "connections")
 
 
 def wificrm(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:

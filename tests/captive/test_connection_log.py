@@ -380,6 +380,7 @@ async def test_memory_is_bounded_and_the_log_tells_what_it_lost(
     events = venue.events()
     assert sum(event.kind != "lost" for event in events) == 10
     assert sum(event.count for event in events) == 5 + MAX_ADDRESSES
+    assert len(log._sessions[DEVICE].addresses) == MAX_ADDRESSES, "a device may make up as many as it likes"
     monkeypatch.setattr(connection_log, "MAX_SESSIONS", 15)
     log.began("guest 02:00:5e:10:01:01", "")
     await log.flush()
