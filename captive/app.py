@@ -38,11 +38,13 @@ from captive.listening import listen
 from captive.neighbours import Loopback, Neighbours, follow_neighbours
 from captive.pages import DEMO, FIRST_PAGES
 from captive.policy import Policy
+from captive.published import Published
+from captive.regular import Step, repeat
+from captive.store_care import StoreCare
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.settings import Settings, secret
-from crm.store import Store, open_store
-from crm.times import is_sound, local_moment
-from crm.venues import save_venue
+from crm.store import STORE_ERRORS, Store, open_store
+from crm.times import UNDATED, is_sound, local_moment
 from crm.web import (
     BACKGROUND,
     CLOCK,
@@ -60,9 +62,8 @@ from crm.web import (
 )
 from crm.words import Words, load_words
 from surveys.pages import VERSION
-from surveys.questionnaire_files import load_questionnaire
 from surveys.questions import in_language
-from surveys.store import Version, publish
+from surveys.store import Version
 
 log = structlog.get_logger()
 
@@ -146,7 +147,7 @@ def make_gateway(settings: Settings) -> Gateway:
 async def make_neighbours(settings: Settings) -> Neighbours:
     """Who tells devices by their addresses."""
     return (
-        Loopback(settings.networks[0].name)
+        Loopback(settings.networks[0].name, settings.networks)
         if settings.gate.gateway == "open"
         else await follow_neighbours(settings.networks)
     )
@@ -172,23 +173,29 @@ async def running(
         background = Background()
         stack.push_async_callback(background.finish)
         deps = Deps(settings, store, load_words(), clock, background)
-        versions = await _publish(settings, store, clock)
+        care = StoreCare(settings)
+        await care.prepare(clock())
+        published = Published(settings, store, clock)
 
         today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
         door = await _open_door(stack, settings, access, clock, today)
         certificate = Certificate(settings)
-        portal = make_portal(deps, door, versions.__getitem__, certificate, demo=demo)
-        await portal[FIRST_PAGES].refresh(today)
+        portal = make_portal(deps, door, published.version, certificate, demo=demo)
+        with contextlib.suppress(*STORE_ERRORS):  # guests go online all the same; it is tried again below
+            await published.look()
+        with contextlib.suppress(*STORE_ERRORS):
+            await _refresh_pages(deps, portal)
         await listen(stack, settings, portal, make_console(deps), certificate, host)
         await door.grants.reconcile()
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
-        ticking = asyncio.create_task(_tick(deps, portal, certificate, stopping), name="tick")
+        regular = _regular(deps, portal, certificate), _regular_of_store(deps, portal, care, published)
+        looking = [asyncio.create_task(repeat(TICK, stopping, steps)) for steps in regular]
         try:
             yield
         finally:
             stopping.set()
-            await ticking
+            await asyncio.gather(*looking)
 
 
 async def _open_door(
@@ -217,34 +224,35 @@ def _local_time(now: datetime, zone: ZoneInfo) -> datetime | None:
     return now.astimezone(zone) if is_sound(now) else None
 
 
-async def _publish(settings: Settings, store: Store, clock: Clock) -> dict[str, Version]:
-    """The venue and its questionnaires, as the settings have them, in the store; by network."""
-    day = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
-    versions = {}
-    async with store.begin() as conn:
-        await save_venue(conn, settings.venue)
-        for network in settings.networks:
-            questionnaire = load_questionnaire(network.questionnaire or settings.venue.questionnaire)
-            versions[network.name] = await publish(conn, settings.venue.code, questionnaire, day)
-    return versions
-
-
-async def _tick(
-    deps: Deps, portal: web.Application, certificate: Certificate, stopping: asyncio.Event
-) -> None:
-    """Look after whatever follows the time: the day, the grants, the announcements, the certificate."""
+def _regular(deps: Deps, portal: web.Application, certificate: Certificate) -> dict[str, Step]:
+    """What follows the time: the day, the grants, the certificate. Nothing here waits for the crm store."""
     zone = ZoneInfo(deps.settings.venue.timezone)
+    door = portal[DOOR]
     retention = Retention(deps.settings, deps.clock)
-    while not stopping.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), TICK)
-            return
-        try:
-            today = local_moment(deps.clock(), zone).day
-            await portal[DOOR].start_day(today)
-            await portal[DOOR].grants.reconcile()
-            deps.background.spawn(retention.look())
-            await portal[FIRST_PAGES].refresh(today)
-            certificate.refresh()
-        except Exception as error:
-            log.exception("the regular look failed; it is tried again", error=type(error).__name__)
+
+    async def look_aside() -> None:
+        deps.background.spawn(retention.look())
+        certificate.refresh()
+
+    return {
+        "day": lambda: door.start_day(local_moment(deps.clock(), zone).day),
+        "grants": door.grants.reconcile,
+        "certificate": look_aside,
+    }
+
+
+def _regular_of_store(
+    deps: Deps, portal: web.Application, care: StoreCare, published: Published
+) -> dict[str, Step]:
+    """What follows the crm store, which may make us wait."""
+    return {
+        "stores": lambda: care.mend(deps.clock()),
+        "questionnaire": published.look,
+        "announcements": lambda: _refresh_pages(deps, portal),
+    }
+
+
+async def _refresh_pages(deps: Deps, portal: web.Application) -> None:
+    """The first pages of today; while no day is known, of the last that was."""
+    today = local_moment(deps.clock(), ZoneInfo(deps.settings.venue.timezone)).day
+    await portal[FIRST_PAGES].refresh(portal[DOOR].grants.last_day if today == UNDATED else today)

@@ -25,13 +25,8 @@ MAX_ANSWER = 16 * 1024 * 1024
 TIMEOUT = 5.0
 """Seconds a caller waits for the gate, connecting again included."""
 
-Device = Annotated[
-    str,
-    msgspec.Meta(
-        pattern=r"^[a-z][a-z0-9_]{0,11} [0-9a-f]{2}(:[0-9a-f]{2}){5}( [0-9]{1,3}(\.[0-9]{1,3}){3})?\Z",
-        max_length=48,
-    ),
-]
+DEVICE_PATTERN = r"^[a-z][a-z0-9_]{0,11} [0-9a-f]{2}(:[0-9a-f]{2}){5}( [0-9]{1,3}(\.[0-9]{1,3}){3})?\Z"
+Device = Annotated[str, msgspec.Meta(pattern=DEVICE_PATTERN, max_length=48)]
 """A device on one network: ``guest 02:00:00:00:00:01``; with its IPv4 address where that tells devices apart."""
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 3600)]
 

@@ -88,6 +88,11 @@ class Grants(Book):
         self._marks.start_day(today)
         await self._catch_up()
 
+    @property
+    def last_day(self) -> date:
+        """The last day that was known, which may be a while ago."""
+        return self._marks.day.day
+
     def _take_in(self, kept: Mapping[str, KeptGrant]) -> None:
         now, loop_now = self._clock(), now_on_loop()
         for device, row in kept.items():

@@ -6,15 +6,17 @@ process of its own, so that the portal need not hold Alembic.
 
 import asyncio
 import contextlib
+import re
 import sqlite3
 import sys
+import time
 from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
 import structlog
 
-from captive.gateway import Device
+from captive.gateway import DEVICE_PATTERN
 from crm.engines import store_url
 from crm.errors import SetupError
 from crm.salvage import delete_expired, judge, set_aside
@@ -23,14 +25,20 @@ from crm.settings import Settings
 
 log = structlog.get_logger()
 
+AGAIN_SECONDS = 15.0
+"""Between two attempts at a store that cannot be used."""
 MIGRATION_SECONDS = 600
 """After which a migration is given up; a large store takes minutes."""
+
+
+_BROWSER = r"[a-z][a-z0-9_]{0,11} ([0-9]{1,3}(\.[0-9]{1,3}){3}|::1)\Z"
+"""What plays a phone where the gateway is open: known by its address."""
 
 
 class _Grant(msgspec.Struct, frozen=True):
     """What a row of the access store's grants must look like."""
 
-    device: Device
+    device: str
     expires: datetime
     up: int
     down: int
@@ -45,6 +53,7 @@ class StoreCare:
     def __init__(self, settings: Settings) -> None:
         self._stores = {"crm": (settings.store.crm, "crm"), "access": (settings.store.access, "captive")}
         self._unfit: set[str] = set()
+        self._again_at = 0.0
 
     async def prepare(self, now: datetime) -> None:
         """Make both fit for use, or say in the log why one cannot be used yet.
@@ -56,9 +65,11 @@ class StoreCare:
 
     async def mend(self, now: datetime) -> None:
         """Try again what could not be done; delete what was kept aside long enough. Never raises."""
-        for name in list(self._unfit):
-            with contextlib.suppress(SetupError):
-                await self._look_after(name, None)
+        if time.monotonic() >= self._again_at:
+            for name in list(self._unfit):
+                with contextlib.suppress(SetupError):
+                    await self._look_after(name, None)
+            self._again_at = time.monotonic() + AGAIN_SECONDS
         path = sqlite_path(self._stores["access"][0])
         if path:
             try:
@@ -143,7 +154,9 @@ def check_access(connection: sqlite3.Connection) -> None:
     """
     columns = ", ".join(f'"{name}"' for name in _Grant.__struct_fields__)
     for row in connection.execute(f'SELECT {columns} FROM "grant"'):  # noqa: S608 - our own names
-        msgspec.convert(dict(zip(_Grant.__struct_fields__, row, strict=True)), _Grant)
+        grant = msgspec.convert(dict(zip(_Grant.__struct_fields__, row, strict=True)), _Grant)
+        if not any(re.match(pattern, grant.device) for pattern in (DEVICE_PATTERN, _BROWSER)):
+            raise ValueError("a device")
     for day, secret in connection.execute("SELECT day, secret FROM day_secret"):
         date.fromisoformat(day)
         if not isinstance(secret, bytes) or len(secret) != 32:

@@ -1,5 +1,7 @@
 """Engines for both databases, with the pragmas that durability and privacy ask of SQLite."""
 
+from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +45,17 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     url = store_url(dsn)
     if url.get_backend_name() == "postgresql":
         try:
-            return create_async_engine(
-                url,
-                pool_size=pool_size,
-                max_overflow=4,
-                pool_pre_ping=True,
-                connect_args={"timeout": CONNECT_SECONDS},
-                hide_parameters=True,
-            )
+            connect = _make_connect(import_module("asyncpg"))
         except ModuleNotFoundError:
             raise SetupError("PostgreSQL's driver is missing; pip install 'wificrm[postgres]'") from None
+        return create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=4,
+            pool_pre_ping=True,
+            connect_args={"timeout": CONNECT_SECONDS, "async_creator_fn": connect},
+            hide_parameters=True,
+        )
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -62,6 +65,17 @@ def make_engine(dsn: str, *, readonly: bool = False, pool_size: int = 1) -> Asyn
     )
     _prepare_sqlite(engine.sync_engine, readonly=readonly)
     return engine
+
+
+def _make_connect(asyncpg: Any) -> Callable[..., Awaitable[Any]]:  # noqa: ANN401 - the driver has no types
+    async def connect(*args: Any, **options: Any) -> Any:  # noqa: ANN401
+        """Connect; what the server says against it is an OSError, as it is when there is no server."""
+        try:
+            return await asyncpg.connect(*args, **options)
+        except asyncpg.PostgresError as error:
+            raise ConnectionError(str(error)) from None
+
+    return connect
 
 
 def make_batch_engine(dsn: str) -> Engine | None:

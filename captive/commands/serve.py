@@ -5,7 +5,6 @@ import argparse
 import structlog
 
 from captive.app import running
-from captive.commands.places import need_current, stores_of
 from captive.signals import catch_stop
 from crm.log import start_log
 from crm.settings_file import load_settings
@@ -16,8 +15,6 @@ async def run(args: argparse.Namespace) -> int:
     stop = catch_stop()
     settings = load_settings(args.config)
     start_log(settings.log.level)
-    for dsn, package in stores_of(settings):
-        await need_current(dsn, package)
     async with running(settings):
         structlog.get_logger().info("serving", portal=settings.portal.port, console=settings.console.port)
         await stop.wait()

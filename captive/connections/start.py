@@ -1,6 +1,6 @@
 """Starts the connection log when the settings ask for one; what it needs is loaded only then."""
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import Any
 
@@ -8,7 +8,7 @@ from captive.journal import Journal, NoJournal
 from captive.neighbours import Neighbours
 from captive.store import select_grants
 from crm.settings import Settings
-from crm.store import Store
+from crm.store import STORE_ERRORS, Store
 from crm.web import Clock
 
 
@@ -20,8 +20,9 @@ async def start_journal(
         return NoJournal()
     writing: Any = import_module("captive.connections.log")
     journal = writing.open_log(settings, clock, neighbours.addresses)
-    async with access.read() as conn:
-        journal.resume(await select_grants(conn))
+    with suppress(*STORE_ERRORS):  # then it begins with who comes from now on
+        async with access.read() as conn:
+            journal.resume(await select_grants(conn))
     await journal.start()
     stack.push_async_callback(journal.close)
     told: Journal = journal
