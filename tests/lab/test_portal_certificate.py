@@ -185,6 +185,8 @@ def test_without_a_good_certificate_all_is_plain_and_with_one_it_comes_back(
 
 
 def test_leases_outlive_the_change(own_venue: Venue, own_phone: Phone) -> None:
+    good(own_venue)
+    own_venue.gateway.wificrm("gateway", "up")
     before = own_phone.ask_dhcp()[0]
     pid = (own_venue.gateway.home / "state/dnsmasq.pid").read_text()
     expired(own_venue)
