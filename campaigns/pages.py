@@ -10,7 +10,7 @@ from campaigns.announcements import body_html, is_for, shown_on, text_in
 from campaigns.store import Seen, count_seen, select_announcement, select_shown
 from crm.errors import UserError
 from crm.store import Store
-from crm.times import local_moment
+from crm.times import UNDATED, local_moment
 from crm.web import CLOCK, DOORKEEPER, GUEST_FRAME, SETTINGS, STORE, Notice, html, public, render
 
 log = structlog.get_logger()
@@ -43,7 +43,8 @@ async def announcement_page(request: web.Request) -> web.StreamResponse:
     if (
         announcement is None
         or language not in settings.venue.languages
-        or not (shown_on(announcement, day) and is_for(announcement, network))
+        or not (day == UNDATED or shown_on(announcement, day))
+        or not is_for(announcement, network)
     ):
         raise UserError("This announcement is not shown any more.", 404)
     if request.method == "GET":

@@ -1,5 +1,6 @@
 """The guest's way online: the first page, *Skip*, *You are online*, the rules, and the API for phones."""
 
+import asyncio
 import contextlib
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from captive.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Network
+from crm.store import STORE_ERRORS
 from crm.times import local_moment
 from crm.web import (
     BACKGROUND,
@@ -43,6 +45,9 @@ from surveys.questions import first_question
 from surveys.store import Step, count_steps
 
 log = structlog.get_logger()
+
+COUNT_SECONDS = 2.0
+"""That going online waits for a count to be stored."""
 
 FIRST_PAGES = web.AppKey("FIRST_PAGES", FirstPages)
 DEMO = web.AppKey("DEMO", bool)
@@ -100,7 +105,9 @@ async def skip(request: web.Request) -> web.StreamResponse:
     guest, visit = request.app[DOOR].guest(request), request.app[DOOR].visit(request[DEVICE])
     if not (guest.started or guest.asked_today or guest.online or visit.skipped):
         visit.skipped = True  # before anything is waited for: who taps twice is counted once
-        await request.app[STORE].write(count_steps, _step(request, language, "skipped"))
+        with contextlib.suppress(*STORE_ERRORS):  # what we count is no reason to keep anybody waiting
+            async with asyncio.timeout(COUNT_SECONDS):
+                await request.app[STORE].write(count_steps, _step(request, language, "skipped"))
     return await request.app[DOOR].open(request, language)
 
 

@@ -9,14 +9,18 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crm.engines import BUSY_TIMEOUT, make_batch_engine, make_engine
 from crm.key_order import KeyOrder
+
+log = structlog.get_logger()
 
 MAX_BATCH = 500
 """Writes that share one transaction at most; bounds how long the first one waits for the last."""
@@ -77,6 +81,7 @@ class Store:
         self._watching = False
         self._order_after = 0.0
         self._closed = False
+        self._failing = False
 
     @property
     def dialect(self) -> str:
@@ -147,13 +152,24 @@ class Store:
             results = await self._run(group)
         except Exception as error:
             if len(group) == 1:
+                self._note(error)
                 _settle(group[0], error)
                 return
             for waiting in group:
                 await self._commit([waiting])
             return
+        self._note(None)
         for waiting, result in zip(group, results, strict=True):
             _settle(waiting, result)
+
+    def _note(self, error: Exception | None) -> None:
+        """Tell the log when writing begins to fail and when it works again, not of each failure in between."""
+        name = Path(self._writer.url.database or "").name
+        if error is not None and not self._failing:
+            log.error("a store does not take what is written", store=name, error=type(error).__name__)
+        elif error is None and self._failing:
+            log.info("a store takes what is written again", store=name)
+        self._failing = error is not None
 
     async def _run(self, group: Sequence[_Waiting]) -> list[Any]:
         """Run *group* in one transaction; the results stand in the group's order."""

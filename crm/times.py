@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from crm.errors import UserError
+
 SOUND_CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 """A clock that shows an earlier time has not been set since the box woke up."""
 
@@ -16,6 +18,14 @@ UNDATED = date(1970, 1, 1)
 def is_sound(now: datetime) -> bool:
     """Whether a clock that shows *now* (aware) can be right."""
     return now >= SOUND_CLOCK
+
+
+def need_sound(now: datetime) -> None:
+    """Raise `UserError` where *now* would date something that leaves the house and cannot be right."""
+    if not is_sound(now):
+        raise UserError(
+            "The clock of this box has not been set yet: the report would bear a wrong date.", 503
+        )
 
 
 class Moment(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from crm.errors import UserError
 from crm.settings import Settings
-from crm.store import Store
+from crm.store import STORE_ERRORS, Store
 from crm.words import NAMES, Words
 
 log = structlog.get_logger()
@@ -115,7 +115,7 @@ class Background:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do *work* soon; what fails is logged."""
+        """Do *work* soon; what fails is logged, but for the store's own failures, of which it tells itself."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -126,8 +126,9 @@ class Background:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a background write failed", error=type(task.exception()).__name__)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, STORE_ERRORS):
+            log.error("a background write failed", error=type(error).__name__)
 
 
 BACKGROUND = web.AppKey("BACKGROUND", Background)

@@ -16,7 +16,7 @@ from crm.console import render_console
 from crm.errors import UserError
 from crm.frame import console_language
 from crm.staff import Staff, current_staff, staff_only
-from crm.times import local_moment
+from crm.times import local_moment, need_sound
 from crm.web import CLOCK, SECURITY_HEADERS, SETTINGS, STORE, Handler
 from surveys.periods import presets, read_day, read_period
 from surveys.questions import Texts, in_language
@@ -84,6 +84,7 @@ def make_download() -> Handler:
         async with _turn(busy, staff), _folder() as folder:
             path = folder / f"bao-cao-{place}-{first}-{last}.{form}"
             dsn = request.config_dict[SETTINGS].store.crm
+            need_sound(request.config_dict[CLOCK]())
             await _write(Job(dsn, tuple(chosen), first, last, form, str(path)))
             return await _send(request, path)
 

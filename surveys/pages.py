@@ -1,11 +1,14 @@
 """The guest's survey: one question at a time, each answer saved before the next is asked."""
 
+import asyncio
 from collections.abc import Callable
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from crm.errors import UserError
+from crm.store import STORE_ERRORS, StoreBusyError
 from crm.times import local_moment
 from crm.web import (
     CLOCK,
@@ -36,15 +39,17 @@ VERSION: web.AppKey[Callable[[str], Version]] = web.AppKey("VERSION")
 
 CHANNEL = "wifi"
 
+STORE_SECONDS = 5.0
+"""That a guest waits for the store."""
+_UNSAVED = "Your answer could not be saved just now. You can send it again, or go online without answering."
+
 
 @public
 async def question_page(request: web.Request) -> web.Response:
     """Show one question, with the answer given before, if any."""
     token = request.query.get("r", "")
     response = request.app[DOORKEEPER].admit(request, token)
-    async with request.app[STORE].read() as conn:
-        answers = await select_answers(conn, response)
-    return _show(request, _asked(request), token, answers)
+    return _show(request, _asked(request), token, await _given(request, response))
 
 
 @public
@@ -54,15 +59,28 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
     door, version = request.app[DOORKEEPER], _version(request)
     question, token = _asked(request), form.get("r", "")
     response = door.admit(request, token)
-    store = request.app[STORE]
+    typed = form.get("value", "")
     try:
-        value = check_answer(question, form.get("value", ""))
+        value = check_answer(question, typed)
+        answers = await _save(request, response, version, question, value)
     except UserError as error:
-        async with store.read() as conn:
-            answers = await select_answers(conn, response)
-        return _show(request, question, token, answers, error=error, typed=form.get("value", ""))
-    moment = local_moment(request.app[CLOCK](), ZoneInfo(request.app[SETTINGS].venue.timezone))
+        given = await _given(request, response)
+        return _show(request, question, token, given, error=error, typed=typed)
     language = request.match_info["language"]
+    following = next_question(version.questionnaire, question.key, answers)
+    if answers:
+        resume = following or question_to_repeat(version.questionnaire, answers)
+        door.answered(request, resume.key if resume else "", finished=following is None)
+    if following is None:
+        return await door.open(request, language)
+    return see_other(f"/{language}/survey/{following.key}?r={token}")
+
+
+async def _save(
+    request: web.Request, response: UUID, version: Version, question: Question, value: str
+) -> dict[str, str]:
+    """Keep the answer; all answers of its response. Raises `UserError` when the store does not take it."""
+    moment = local_moment(request.app[CLOCK](), ZoneInfo(request.app[SETTINGS].venue.timezone))
     answer = Answer(
         response=response,
         version=version,
@@ -71,19 +89,28 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
         daypart=moment.daypart,
         hour=moment.hour,
         channel=CHANNEL,
-        language=language,
+        language=request.match_info["language"],
         question=question.key,
         value=value,
         final=False,
     )
-    answers = await store.write(save_answers, answer)
-    following = next_question(version.questionnaire, question.key, answers)
-    if answers:
-        resume = following or question_to_repeat(version.questionnaire, answers)
-        door.answered(request, resume.key if resume else "", finished=following is None)
-    if following is None:
-        return await door.open(request, language)
-    return see_other(f"/{language}/survey/{following.key}?r={token}")
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            answers: dict[str, str] = await request.app[STORE].write(save_answers, answer)
+    except StoreBusyError:
+        raise
+    except STORE_ERRORS:
+        raise UserError(_UNSAVED, 503) from None
+    return answers
+
+
+async def _given(request: web.Request, response: UUID) -> dict[str, str]:
+    """What *response* has answered so far; nothing while the store cannot tell."""
+    try:
+        async with asyncio.timeout(STORE_SECONDS), request.app[STORE].read() as conn:
+            return await select_answers(conn, response)
+    except STORE_ERRORS:
+        return {}
 
 
 def _version(request: web.Request) -> Version:

@@ -15,6 +15,7 @@ import msgspec
 
 from crm.errors import SetupError, UserError
 from crm.store import open_store
+from crm.times import need_sound
 from surveys.report_files import WRITERS
 from surveys.report_job import Job
 from surveys.results import build_report
@@ -30,12 +31,18 @@ async def write_report(
 ) -> None:
     """Write the report of *venues* from *first* to *last* to *path*, which is there whole or not at all.
 
-    Raises `UserError` (no such centre, a period that is none) and `SetupError` (the file cannot be written).
+    Raises `UserError` (no such centre, a period that is none, a clock that nobody has set) and
+    `SetupError` (the file cannot be written).
     """
+    now = datetime.now(UTC)
+    if not is_sound(now):
+        raise UserError(
+            "The clock of this box has not been set yet: the report would bear a wrong date.", 503
+        )
     store = open_store(dsn)
     try:
         async with store.read() as conn:
-            report = await build_report(conn, venues, first, last, now=datetime.now(UTC).astimezone())
+            report = await build_report(conn, venues, first, last, now=now.astimezone())
     finally:
         await store.close()
     path = Path(path)

@@ -1,5 +1,7 @@
 """The command line as a new user meets it: help worth reading, errors in words, exit codes."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -61,11 +63,16 @@ def test_a_broken_settings_file_is_told_with_its_line(config: Path) -> None:
     assert f"{config}:3: portal.port:" in told.stderr
 
 
-def test_serving_before_migrating_says_so_and_makes_nothing(config: Path) -> None:
+def test_serving_with_a_store_of_a_newer_release_is_refused(config: Path) -> None:
+    wificrm("migrate", "--config", config)
+    store = config.parent / "data/crm.db"
+    with contextlib.closing(sqlite3.connect(store)) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+        newer.commit()
     told = wificrm("serve", "--config", config)
     assert told.returncode == 1
-    assert "wificrm migrate" in told.stderr
-    assert not (config.parent / "data").exists()
+    assert "of a newer wificrm" in told.stderr
+    assert list(store.parent.glob("crm.db.broken-*")) == []
 
 
 def test_migrating_is_harmless_twice(config: Path) -> None:
@@ -87,7 +94,7 @@ def test_a_damaged_store_is_told(config: Path) -> None:
     wificrm("migrate", "--config", config)
     store = config.parent / "data/crm.db"
     store.write_bytes(b"not a database" * 500)
-    for command in ("serve", "migrate", "doctor"):
+    for command in ("migrate", "doctor"):
         told = wificrm(command, "--config", config)
         assert told.returncode == 1, command
 
