@@ -114,7 +114,7 @@ def test_up_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
 def test_a_table_of_another_shape_is_replaced_and_who_is_online_stays(venue: SmallVenue):
     venue.box.nft(
         "table inet wificrm { set allowed_guest { type ether_addr; flags timeout; size 10; }\n"
-        "set garden4 { type ether_addr; }\n chain old { type filter hook forward priority 0; policy drop; }\n}\n"
+        "set garden4_guest { type ether_addr; }\n chain old { type filter hook forward priority 0; policy drop; }\n}\n"
         "add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 1000s }\n"
     )
     command(venue, "up")

@@ -71,7 +71,8 @@ class Client(ABC):
             sock.connect((server, 53))
             if tcp:
                 sock.sendall(struct.pack("!H", len(question)) + question)
-                data = sock.recv(4096)[2:]
+                with sock.makefile("rb") as stream:
+                    data = stream.read(int.from_bytes(stream.read(2), "big"))
             else:
                 data = self._ask_twice(sock, question)
         return DNS(data)

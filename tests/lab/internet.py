@@ -29,10 +29,21 @@ STRAY4, STRAY6 = "8.8.8.8", "2001:4860:4860::8888"
 STRAY_NAME = "which-resolver.example"
 PROVIDER_ANSWER, STRAY_ANSWER = "198.51.100.201", "198.51.100.202"
 
+TUNNEL_ZONE, TUNNEL_SERVER = "tunnel.example", "198.51.100.54"
+"""A zone of somebody who sells DNS tunnels, and where its server may be started."""
+
+LARGE_NAME = "large.example"
+"""It has a TXT record of about 970 bytes."""
+
+CDN4 = tuple(f"198.51.100.{n}" for n in range(210, 222))
+CDN6 = tuple(f"2001:db8:cd::{n}" for n in range(1, 9))
+"""The addresses at the end of the aliases of ``www.garden.example``."""
+
 EXTRA_NAMES = (
     "neverssl.example",
     "odd.example",
     "garden.example",
+    "other-garden.example",
     "go.microsoft.com",
     "use-application-dns.net",
     "ntp.example",
@@ -81,8 +92,16 @@ class Internet:
         self.folder.mkdir()
         self.namespace = Namespace(run, "net")
         self.addresses = _give_addresses()
-        locals4 = {RESOLVER4, STRAY4, PROVIDER_ANSWER, STRAY_ANSWER, *(a for a, _ in self.addresses.values())}
-        locals6 = {RESOLVER6, STRAY6, *(a for _, a in self.addresses.values())}
+        locals4 = {
+            RESOLVER4,
+            STRAY4,
+            PROVIDER_ANSWER,
+            STRAY_ANSWER,
+            TUNNEL_SERVER,
+            *CDN4,
+            *(a for a, _ in self.addresses.values()),
+        }
+        locals6 = {RESOLVER6, STRAY6, *CDN6, *(a for _, a in self.addresses.values())}
         self.namespace.ip(
             *(f"address add {address}/32 dev lo" for address in sorted(locals4)),
             *(f"address add {address}/128 dev lo" for address in sorted(locals6)),
@@ -176,6 +195,11 @@ class Internet:
         ]
         lines += [f"listen-address={address}" for address in listen]
         lines += [f"host-record={name},{v4},{v6}" for name, (v4, v6) in self.addresses.items()]
+        lines += [f"host-record=edge.cdn.example,{address}" for address in (*CDN4, *CDN6)]
+        lines += ["cname=www.garden.example,alias.cdn.example", "cname=alias.cdn.example,edge.cdn.example"]
+        lines += [f"host-record=four.garden.example,{CDN4[0]}", f"host-record=six.garden.example,{CDN6[0]}"]
+        lines.append(f"txt-record={LARGE_NAME}," + ",".join(["x" * 240] * 4))
+        lines.append(f"server=/{TUNNEL_ZONE}/{TUNNEL_SERVER}")
         lines.append("host-record=dns.msftncsi.com,131.107.255.255,fd3e:4f5a:5b81::1")
         lines.append(f"host-record={STRAY_NAME},{PROVIDER_ANSWER if label == 'provider' else STRAY_ANSWER}")
         path = self.folder / f"{label}.conf"
