@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from captive.deadlines import time_left
 from captive.gateway import key_parts
 from captive.marks import Marks
 from captive.policy import Policy, Reason, Refusal, Taken, Usage
+from captive.store import KeptGrant
+from crm.times import is_sound
 from crm.web import Clock
 
 
@@ -28,6 +31,19 @@ class Held:
     booked: float = 0  # until when its time counts towards the day's allowance
     unsure: bool = False  # read while no clock told how long it has left: the kernel knows better
     due: datetime | None = None  # its end as the store has it, until the clock can be believed
+
+
+def read_back(row: KeptGrant, policy: Policy, now: datetime, loop_now: float) -> Held:
+    """The grant that the store has as *row*, read at *now* by the clock, *loop_now* by the monotonic one."""
+    left = time_left(row.expires, now)
+    return Held(
+        loop_now + (policy.longest if left is None else min(left, policy.longest)),
+        Taken(row.up, row.down, row.seen_up, row.seen_down, quiet_since=loop_now),
+        row.extensions,
+        booked=loop_now,
+        unsure=left is None or not is_sound(row.expires),
+        due=row.expires if left is None else None,
+    )
 
 
 class Book:
@@ -117,7 +133,12 @@ class Book:
         return today
 
     def _usage(self, device: str) -> Usage:
-        return self._marks.usage(device)
+        """What *device* had today, its running grant included up to this moment."""
+        today, held = self._marks.usage(device), self._held.get(device)
+        if held is None or not self._policy(device).is_daily:
+            return today
+        running = min(now_on_loop(), held.ends) - held.booked
+        return Usage(today.seconds + max(0.0, running), today.bytes)
 
     def _policy(self, device: str) -> Policy:
         return self._policies[key_parts(device)[0]]

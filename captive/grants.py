@@ -13,8 +13,8 @@ from functools import partial
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from captive.book import Book, Held, now_on_loop
-from captive.deadlines import time_left, written_end
+from captive.book import Book, Held, now_on_loop, read_back
+from captive.deadlines import written_end
 from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
 from captive.journal import Journal, NoJournal
 from captive.ledger import Ledger
@@ -99,16 +99,8 @@ class Grants(Book):
             policy = self._policies.get(key_parts(device)[0])
             if policy is None or device in self._held:
                 continue  # a network that is no more is ended in the kernel; what the book has is newer
-            left = time_left(row.expires, now)
-            taken = Taken(row.up, row.down, row.seen_up, row.seen_down, quiet_since=loop_now)
             # One that ran out is ended by the next `reconcile`.
-            held = Held(loop_now + policy.longest, taken, row.extensions, booked=loop_now)
-            if left is None:
-                held.due = row.expires
-            else:
-                held.ends = loop_now + min(left, policy.longest)
-            held.unsure = left is None or not is_sound(row.expires)
-            self._held[device] = held
+            self._held[device] = read_back(row, policy, now, loop_now)
 
     # -- what pages do ----------------------------------------------------------------------------
 

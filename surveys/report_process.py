@@ -35,10 +35,7 @@ async def write_report(
     `SetupError` (the file cannot be written).
     """
     now = datetime.now(UTC)
-    if not is_sound(now):
-        raise UserError(
-            "The clock of this box has not been set yet: the report would bear a wrong date.", 503
-        )
+    need_sound(now)
     store = open_store(dsn)
     try:
         async with store.read() as conn:
