@@ -15,7 +15,7 @@ import msgspec
 from captive.app import running
 from captive.demo import demo_settings
 from crm.migrate import migrate
-from crm.settings import ConnectionLogSection, Settings
+from crm.settings import ConnectionLogSection, Network, Settings
 
 TOKEN = re.compile(r'name="r" value="([^"]+)"')
 
@@ -51,8 +51,8 @@ class Page:
 class Guest:
     """One phone: an address of its own in 127.0.0.0/8, no cookies."""
 
-    def __init__(self, origin: str, number: int) -> None:
-        self.address = f"127.0.1.{number}"
+    def __init__(self, origin: str, number: int, subnet: int = 1) -> None:
+        self.address = f"127.0.{subnet}.{number}"
         self.origin = origin
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(local_addr=(self.address, 0)), cookie_jar=aiohttp.DummyCookieJar()
@@ -96,8 +96,9 @@ class Portal:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.settings.portal.port}"
 
-    def guest(self) -> Guest:
-        self.guests.append(Guest(self.origin, len(self.guests) + 1))
+    def guest(self, subnet: int = 1) -> Guest:
+        """A new phone, in 127.0.*subnet*.0/24."""
+        self.guests.append(Guest(self.origin, len(self.guests) + 1, subnet))
         return self.guests[-1]
 
 
@@ -113,14 +114,25 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def portal_at(
-    folder: Path, clock: Clock, *, connection_log: ConnectionLogSection | None = None, **venue: Any
+    folder: Path,
+    clock: Clock,
+    *,
+    connection_log: ConnectionLogSection | None = None,
+    networks: tuple[Network, ...] = (),
+    tls: dict[str, Any] | None = None,
+    **venue: Any,
 ) -> AsyncIterator[Portal]:
-    """Serve until the context ends; opened again on the same *folder* it is a restart."""
+    """Serve until the context ends; opened again on the same *folder* it is a restart.
+
+    *tls* are the keys of the portal's settings that name its certificate.
+    """
     settings = demo_settings(free_port(), folder)
     settings = msgspec.structs.replace(
         settings,
         venue=msgspec.structs.replace(settings.venue, **venue),
         connection_log=connection_log or settings.connection_log,
+        networks=networks or settings.networks,
+        portal=msgspec.structs.replace(settings.portal, **(tls or {})),
     )
     await migrate(settings.store.crm, "crm")
     await migrate(settings.store.access, "captive")
