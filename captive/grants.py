@@ -224,15 +224,23 @@ class Grants(Book):
         if strangers:  # first: while the others wait, one of them may be granted
             await self._gateway.deny(strangers)
         if missing:
+            await self._begin_anew([device for device, terms in missing.items() if terms.fresh])
             await self._gateway.allow(missing)
         if missing or strangers:
             log.info("gateway set right", restored=len(missing), removed=len(strangers))
-        for device, terms in missing.items():
-            if terms.fresh and device in self._held:
-                taken = self._held[device].taken
-                taken.seen_up = taken.seen_down = 0
         for device, held in self._held.items():
             held.online = held.online or device in kernel or device in missing
+
+    async def _begin_anew(self, devices: Collection[str]) -> None:
+        """The kernel will count *devices* from zero: noted before it does, so that no restart mixes it up."""
+        rows = []
+        for device in devices:
+            taken = self._held[device].taken if device in self._held else Taken()
+            if taken.seen_up or taken.seen_down:
+                taken.seen_up = taken.seen_down = 0
+                rows.append(CountRow(device, taken.up, taken.down, 0, 0))
+        if rows:
+            await self._ledger.change(partial(save_counts, counts=rows, used={}))
 
     async def _count(self, kernel: Mapping[str, Lease]) -> None:
         """Read what devices took, keep it, and end grants of which too much (or nothing) was taken."""

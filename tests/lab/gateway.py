@@ -6,6 +6,7 @@ The portal runs as ``nobody``; the gate as ``daemon`` with CAP_NET_ADMIN and not
 Nothing here reaches into the product: all goes through ``wificrm`` and its settings.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -15,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from captive.advertiser import is_advertised
+from captive.gateway import GateClient, Lease
 from tests.lab.certificates import Authority
 from tests.lab.internet import RESOLVER4
 from tests.lab.namespace import Namespace, Run, stop
@@ -95,9 +97,13 @@ class Gateway:
         ipv6: bool = True,
         grant: str = "",
         network: str = "",
-        extra: str = "",
+        others: Mapping[str, str] | None = None,
     ) -> None:
-        """*grant* and *network* are lines of those tables of the settings, *extra* stands at their end."""
+        """*grant* and *network* are lines of those tables of the settings.
+
+        *others* are more networks, by name, with the lines of their tables; each has a bridge (see `bridge_of`)
+        and addresses of its own, IPv6 too unless it tells devices by MAC and address.
+        """
         self.namespace = Namespace(run, "gw")
         self.home = run.folder / "gateway"
         self.tls = tls
@@ -123,7 +129,9 @@ class Gateway:
                 minutes=minutes,
                 group=GROUP,
             )
-            + extra
+            + "".join(
+                _other_network(i, name, lines) for i, (name, lines) in enumerate((others or {}).items())
+            )
         )
         self.namespace.ip(
             # An address of its own: without one it takes the lowest of its ports, and changes with them.
@@ -131,6 +139,16 @@ class Gateway:
             f"address add {ADDRESS4}/{prefix4} dev {BRIDGE}",
             *([f"address add {ADDRESS6}/64 dev {BRIDGE}"] if ipv6 else []),
             f"link set {BRIDGE} up",
+            *(
+                line
+                for i, name in enumerate(others or {})
+                for line in (
+                    f"link add {bridge_of(name)} address 02:1a:b1:00:01:{i:02x} type bridge",
+                    f"address add 192.168.{100 + i}.1/24 dev {bridge_of(name)}",
+                    f"address add fd50:7c3a:{100 + i}::1/64 dev {bridge_of(name)}",
+                    f"link set {bridge_of(name)} up",
+                )
+            ),
         )
 
     # -- the product's commands -------------------------------------------------------------------
@@ -235,16 +253,36 @@ class Gateway:
         """The files of the store ``crm`` or ``access``, its write-ahead log included."""
         return sorted((self.home / "data").glob(f"{name}.db*"))
 
-    def allowed(self) -> dict[str, int]:
-        """{MAC: seconds left} as the kernel has it."""
+    def allowed(self, network: str = "guest") -> dict[str, int]:
+        """{MAC, or MAC and address: seconds left} as the kernel has it."""
         listing = msgspec.json.decode(
-            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed_guest")
+            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", f"allowed_{network}")
         )
         found = {}
         for item in listing["nftables"]:
             for element in item.get("set", {}).get("elem", ()):
-                found[element["elem"]["val"]] = element["elem"]["expires"]
+                key = element["elem"]["val"]
+                found[key if isinstance(key, str) else " ".join(key["concat"])] = element["elem"]["expires"]
         return found
+
+    def leases(self) -> dict[str, Lease]:
+        """{device: what the kernel keeps of it} as the gate tells it, with what each took."""
+
+        async def ask() -> dict[str, Lease]:
+            gate = GateClient(str(self.home / "gate/gate.sock"))
+            try:
+                return await gate.list(counts=True)
+            finally:
+                await gate.close()
+
+        return asyncio.run(ask())
+
+    def taken(self) -> dict[str, tuple[int, int]]:
+        """{device: bytes up and down since its grant} as the access store has it."""
+        path = self.home / "data/access.db"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+            rows = store.execute('SELECT device, up, down FROM "grant"').fetchall()
+        return {device: (up, down) for device, up, down in rows}
 
     def running(self, name: str) -> bool:
         """Whether *name* runs."""
@@ -337,6 +375,19 @@ class Gateway:
                 if probe.connect_ex((ADDRESS4, port)):
                     return False
         return True
+
+
+def bridge_of(network: str) -> str:
+    """The interface of one of the networks that a test adds."""
+    return f"br-{network}"
+
+
+def _other_network(number: int, name: str, lines: str) -> str:
+    address6 = "" if "mac+ip" in lines else f"fd50:7c3a:{100 + number}::1/64"
+    return (
+        f'\n[[network]]\nname = "{name}"\ninterface = "{bridge_of(name)}"\n'
+        f'address4 = "192.168.{100 + number}.1/24"\naddress6 = "{address6}"\n{lines}\n'
+    )
 
 
 def _hidden(paths: Sequence[Path]) -> tuple[Path | None, list[str]]:

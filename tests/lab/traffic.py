@@ -1,10 +1,9 @@
-"""Traffic in bulk: iperf3 between a device and the internet, and what each side of it was told."""
+"""Traffic in bulk: iperf3 between a device and the internet, and what arrived of it."""
 
-import contextlib
 import itertools
 import subprocess
 import time
-from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -17,62 +16,62 @@ PORTS = range(5201, 5221)
 
 
 class Carried(NamedTuple):
-    """What a run carried: payload *bytes* that arrived, *rate* in kbit/s over *seconds*, *lost* datagrams' share."""
+    """What a run carried: payload *bytes* that arrived, at how many *kbit* a second; the least of its flows' bytes."""
 
     bytes: int
-    rate: float
-    seconds: float
-    lost: float
+    kbit: float
+    least: int
 
 
-class Traffic:
-    """iperf3 servers in the internet of *venue*; each takes one run at a time."""
+class Exchange:
+    """A run under way."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
-        self._ports = itertools.cycle(PORTS)
-        self._folder = venue.run.folder
+    def __init__(self, server: subprocess.Popen[bytes], client: subprocess.Popen[bytes], said: Path) -> None:
+        self._server, self._client, self._said = server, client, said
 
-    def start(self, device: Namespace, *options: str, family: int = 4) -> subprocess.Popen[bytes]:
-        """Begin a run from *device*; hand it to `end`. *options* are those of ``iperf3 --client``."""
-        port = str(next(self._ports))
-        where = self._venue.internet.namespace
-        target = STRAY4 if family == 4 else STRAY6
-        # Bound to the address that is asked: datagrams are answered from no other.
-        bound = ("iperf3", "-s", "-1", "-B", target, "-p", port)
-        server = where.start(*bound, log=self._folder / f"iperf-{port}.server")
-        self._wait_for(where, int(port))
-        log = self._folder / f"iperf-{port}.json"
-        log.unlink(missing_ok=True)
-        client = device.start("iperf3", "-c", target, "-p", port, "-J", *options, log=log)
-        client.args = [str(log), server]  # type: ignore[assignment]
-        return client
-
-    def end(self, client: subprocess.Popen[bytes], *, within: float = 30) -> Carried:
-        """What the run carried. Raises RuntimeError when it broke."""
-        log, server = client.args  # type: ignore[misc]
+    def end(self, within: float = 30) -> Carried:
+        """What it carried. Raises RuntimeError when it broke, TimeoutExpired when it does not end."""
         try:
-            client.wait(within)
+            self._client.wait(within)
         finally:
-            stop(server, kill=True)  # type: ignore[arg-type]
-            stop(client, kill=True)
-        told = msgspec.json.decode(open(log, "rb").read())  # type: ignore[arg-type]
+            self.stop()
+        told = msgspec.json.decode(self._said.read_bytes())
         if "error" in told:
             raise RuntimeError(told["error"])
         ended = told["end"]
-        got = ended.get("sum_received") or ended["sum"]
-        return Carried(
-            got["bytes"], got["bits_per_second"] / 1000, got["seconds"], got.get("lost_percent", 0) / 100
-        )
+        whole = ended.get("sum_received") or ended["sum"]
+        flows = [flow.get("receiver") or flow["udp"] for flow in ended["streams"]]
+        return Carried(whole["bytes"], whole["bits_per_second"] / 1000, min(flow["bytes"] for flow in flows))
 
-    def run(self, device: Namespace, *options: str, family: int = 4) -> Carried:
-        """A whole run."""
-        return self.end(self.start(device, *options, family=family))
+    def stop(self) -> None:
+        """Break it off."""
+        for process in (self._client, self._server):
+            stop(process, kill=True)
 
-    @staticmethod
-    def _wait_for(where: Namespace, port: int) -> None:
+
+class Traffic:
+    """iperf3 between devices and the internet of *venue*."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._internet, self._folder = venue.internet.namespace, venue.run.folder
+        self._ports = itertools.cycle(PORTS)
+
+    def start(self, device: Namespace, *options: str, family: int = 4) -> Exchange:
+        """Begin a run from *device*; *options* are those of ``iperf3 --client``."""
+        port, target = next(self._ports), STRAY4 if family == 4 else STRAY6
+        said = self._folder / f"iperf-{port}.json"
+        said.unlink(missing_ok=True)
+        # Bound to the address that is asked: datagrams are answered from no other.
+        command = ("iperf3", "-s", "-1", "-B", target, "-p", str(port))
+        server = self._internet.start(*command, log=self._folder / f"iperf-{port}.server")
         until = time.monotonic() + 10
-        while f":{port} " not in where.run("ss", "-Hltn", f"sport = {port}"):
+        while not self._internet.run("ss", "-Hltn", f"sport = {port}").strip():
             if time.monotonic() > until:
                 raise RuntimeError("iperf3 does not listen")
             time.sleep(0.02)
+        client = device.start("iperf3", "-c", target, "-p", str(port), "-J", *options, log=said)
+        return Exchange(server, client, said)
+
+    def run(self, device: Namespace, *options: str, family: int = 4) -> Carried:
+        """A whole run."""
+        return self.start(device, *options, family=family).end()

@@ -43,10 +43,10 @@ class Venue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def phone(self) -> Phone:
-        """A phone that nobody has seen before, not yet on the Wi-Fi."""
+    def phone(self, bridge: str = BRIDGE) -> Phone:
+        """A phone that nobody has seen before, not yet on the Wi-Fi of *bridge*."""
         phone = Phone(
-            self.run, self.gateway.namespace, BRIDGE, next(self._numbers), self.authority.certificate
+            self.run, self.gateway.namespace, bridge, next(self._numbers), self.authority.certificate
         )
         self.phones.append(phone)
         return phone
