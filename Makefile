@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 DATA ?= demo-data
 
-.PHONY: help demo test venv lint bench lock clean system
+.PHONY: help demo test venv lint bench broken-builds lock clean system
 
 help:  ## what can be made
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 demo: $(BIN)/wificrm  ## play a whole centre on this machine (no root)
 	$(BIN)/wificrm demo --port $(PORT) --data $(DATA)
@@ -35,6 +35,9 @@ lint: $(VENV)/.dev  ## format, style, types, import directions
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+broken-builds: $(VENV)/.dev  ## see the security tests fail, each on its deliberately broken build
+	$(BIN)/python -m tests.security.broken
 
 system:  # what tests need of the system: installed on Debian as root, named elsewhere
 	@tests/install_system
