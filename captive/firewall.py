@@ -1,6 +1,7 @@
 """Our table in the kernel, through libnftables: put there, changed, listed, taken away."""
 
 import functools
+import re
 import socket
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -48,11 +49,20 @@ class _Set(msgspec.Struct):
 
 class _Rule(msgspec.Struct):
     chain: str
+    expr: msgspec.Raw = msgspec.Raw(b"")
+
+
+class _Chain(msgspec.Struct):
+    name: str
+    hook: str = ""
+    prio: int = 0
+    policy: str = ""
 
 
 class _Item(msgspec.Struct):
     set: _Set | None = None
     rule: _Rule | None = None
+    chain: _Chain | None = None
 
 
 class _Listing(msgspec.Struct):
@@ -75,18 +85,28 @@ class Firewall:
                 "libnftables is not installed: apt-get install nftables (it brings libnftables1)"
             ) from None
         self._listings.set_json_output(True)
+        self._applied: dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]] = {}
 
     def apply(self) -> None:
         """Put our tables there, or bring them up to date; leases stay. Raises `FirewallError`."""
-        ruleset = self.ruleset()
+        ruleset = self._ruleset()
         try:
             self._change(ruleset)
+            ours = set(re.findall(r"(?m)^\tchain (\w+) ", ruleset))
+            strange = {chain for _, chain in self._chains()} - ours
         except FirewallError:
-            # A set of another shape, left by another release or other settings, stands in the way: replace all.
+            # A set of another shape, left by another release or other settings, stands in the way.
+            strange = {"?"}
+        if strange:  # replace all
+            leases = self._leases_left()
             anew = "".join(
                 f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in self._families
             )
-            self._change(anew + ruleset + self._transaction(self._terms_left()))
+            terms = {
+                device: Terms(lease.seconds, fresh=False) for device, lease in leases.items() if lease.seconds
+            }
+            self._change(anew + ruleset + self._transaction(terms))
+        self._applied = self._chains()
 
     def remove(self) -> None:
         """Take our tables away, with every lease."""
@@ -116,6 +136,16 @@ class Firewall:
             if lines:
                 self._change("\n".join(lines) + "\n")
 
+    def strays(self) -> set[str]:
+        """Devices to which something came down and which are not let through. Raises `FirewallError`."""
+        found: set[str] = set()
+        for network in self._settings.networks if self.egress else ():
+            # In this order: a device that is let through meanwhile is no stray.
+            counted = self._elements("netdev", f"down_{network.name}")
+            strays = counted.keys() - self._elements("inet", f"allowed_{network.name}").keys()
+            found |= {f"{network.name} {key}" for key in strays}
+        return found
+
     def leases(self, *, counts: bool = False) -> dict[str, Lease]:
         """Every device allowed now. Raises `FirewallError` when there is no table of ours."""
         found: dict[str, Lease] = {}
@@ -140,17 +170,17 @@ class Firewall:
         return True
 
     def intact(self) -> bool:
-        """Whether our tables are there with rules in all their chains."""
-        wanted = {"inet": chains_of(self._settings)}
-        if self.egress:
-            there = self._interfaces()
-            wanted["netdev"] = {
-                f"egress_{each.name}" for each in self._settings.networks if each.interface in there
-            }
+        """Whether our tables are as `apply` left them; before it, whether all chains have rules."""
         try:
-            return all(self._chains_with_rules(family) >= chains for family, chains in wanted.items())
+            there = self._chains()
         except FirewallError:
             return False
+        if self._applied:
+            return there == self._applied
+        wanted = {("inet", chain) for chain in chains_of(self._settings)}
+        if self.egress:
+            wanted |= {("netdev", f"egress_{network.name}") for network in self._settings.networks}
+        return {key for key, (_, rules) in there.items() if rules} >= wanted
 
     @functools.cached_property
     def egress(self) -> bool:
@@ -200,8 +230,16 @@ class Firewall:
         listed = [each for item in items if item.set for each in item.set.elem]
         return dict(map(_keyed, listed))
 
-    def _chains_with_rules(self, family: str) -> set[str]:
-        return {item.rule.chain for item in self._listing(f"list table {family} {TABLE}") if item.rule}
+    def _chains(self) -> dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]]:
+        """{(family, chain): (what it is, its rules)} of our tables."""
+        found: dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]] = {}
+        for family in self._families:
+            items = self._listing(f"list table {family} {TABLE}")
+            for chain in (item.chain for item in items if item.chain):
+                found[family, chain.name] = (chain.hook, chain.prio, chain.policy), []
+            for rule in (item.rule for item in items if item.rule):
+                found[family, rule.chain][1].append(bytes(rule.expr))
+        return found
 
     def _transaction(self, terms: Mapping[str, Terms | None]) -> str:
         """The transaction: an element's timeout is renewed by taking it out and in again, in one commit.

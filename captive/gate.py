@@ -21,7 +21,18 @@ from captive.box import make_folder, meant_up
 from captive.conntrack import addresses_of, forget_flows
 from captive.firewall import Firewall, FirewallError
 from captive.gate_socket import MAX_CLIENTS, group_id, listen, refusal_of
-from captive.gateway import MAX_REQUEST, Allow, Answer, Deny, Lease, List, Request, Terms, key_parts
+from captive.gateway import (
+    MAX_DEVICES,
+    MAX_REQUEST,
+    Allow,
+    Answer,
+    Deny,
+    Lease,
+    List,
+    Request,
+    Terms,
+    key_parts,
+)
 from captive.hostapd import send_away
 from captive.isolation import keep_isolated
 from captive.signals import until_stopped
@@ -35,6 +46,9 @@ T = TypeVar("T")
 
 MAX_WAITING = 256
 """Requests under way at most on one connection; what comes beyond waits in the socket."""
+
+SWEEP_EVERY = 60.0
+"""Seconds between two looks for counts of devices that are not let through."""
 
 Change = Allow | Deny
 Waiting = tuple[Change, asyncio.Future[None]]
@@ -82,7 +96,7 @@ class Gate:
             raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
         self._was_up = meant_up(self._settings)
         bridges = [network.interface for network in self._settings.networks]
-        work = (self._work(), self._see_off(), watch_table(self._mend), keep_isolated(bridges))
+        work = (self._work(), self._see_off(), self._sweep(), watch_table(self._mend), keep_isolated(bridges))
         self._tasks = [asyncio.create_task(each) for each in work]
         self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
 
@@ -160,8 +174,6 @@ class Gate:
                 await done
                 if isinstance(request, Deny):
                     await self._look(self._end_flows, request.devices)
-                    # What still came down in between was counted: let nothing of it stay for a day.
-                    await self._in_order(self._firewall.forget_counts, request.devices)
                     self._leaving.put_nowait(request.devices)
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))
@@ -239,6 +251,16 @@ class Gate:
                 raise FirewallError("the gateway was taken down; wificrm gateway up brings it back") from None
             self._firewall.apply()
             self._firewall.change(terms)
+
+    async def _sweep(self) -> None:
+        """Keep the sets of counts for those who are online; one phone with many MACs could fill them."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY)
+            with contextlib.suppress(FirewallError):  # no table just now: nothing to sweep
+                left = list(await self._look(self._lister.strays))
+                while left:
+                    await self._in_order(self._firewall.forget_counts, left[:MAX_DEVICES])
+                    del left[:MAX_DEVICES]
 
     async def _mend(self) -> None:
         """Put the table back when somebody flushed it, unless it was ``wificrm gateway down``."""
