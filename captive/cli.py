@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         add_place(command)
         module.add_arguments(command)
+    _add_device(commands)
     summary = "keys, state, sealed exports and audit of the connection log"
     command = commands.add_parser("connections", help=summary, description=f"{summary.capitalize()}.")
     captive.connections.arguments.add_arguments(command)
@@ -101,11 +102,37 @@ def _add_gateway(commands: Any) -> None:  # noqa: ANN401
     )
     command.add_argument(
         "verb",
-        choices=("print", "check", "up", "down", "status"),
-        help="print: show it; check: have nft and dnsmasq verify it; up: apply; down: leave no trace; "
+        choices=("print", "check", "up", "watch", "down", "status"),
+        help="print: show it; check: have nft and dnsmasq verify it; up: apply; watch: put right what is lost, until "
+        "stopped; down: leave no trace; "
         "status: what is there now",
     )
     _add_config(command)
+
+
+def _add_device(commands: Any) -> None:  # noqa: ANN401
+    command = commands.add_parser(
+        "device",
+        help="list the devices that are online, end their grants",
+        description="List the devices that are online, end their grants. A device whose grant is ended meets the "
+        "portal again. Lists are personal data: which device was here, and when.",
+    )
+    add_place(command)
+    verbs = command.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="network, MAC, time left, bytes sent and received of each")
+    ending = verbs.add_parser(
+        "end",
+        help="send a device, or all, back to the portal",
+        description="The portal does it within seconds; the command waits for it. Exit code 1: not done (yet).",
+    )
+    ending.add_argument(
+        "device", nargs="*", metavar="DEVICE", help="a MAC, or network, MAC and address as list shows them"
+    )
+    ending.add_argument("--all", action="store_true", help="everybody who is online")
+    ending.add_argument("--yes", action="store_true", help="do not ask whether --all is meant")
+    for verb in (listing, ending):
+        add_place(verb, again=True)
+        verb.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 def _add_report(commands: Any) -> None:  # noqa: ANN401

@@ -175,10 +175,11 @@ async def delete_wishes(conn: AsyncConnection, devices: Collection[str]) -> None
     await _delete_rows(conn, wish, devices)
 
 
-async def insert_wish(conn: AsyncConnection, device: str, verb: str) -> None:
-    """Want *verb* done with *device*; the portal does it within seconds."""
-    await conn.execute(delete(wish).where(wish.c.device == device))
-    await conn.execute(insert(wish).values(device=device, verb=verb))
+async def insert_wishes(conn: AsyncConnection, devices: Collection[str], verb: str) -> None:
+    """Want *verb* done with *devices*; the portal does it within seconds."""
+    await delete_wishes(conn, devices)
+    if devices:
+        await conn.execute(insert(wish), [{"device": device, "verb": verb} for device in sorted(devices)])
 
 
 async def _delete_rows(conn: AsyncConnection, table: Table, devices: Collection[str | bytes]) -> None:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Literal
 
 from crm.errors import SetupError
 from crm.schema import is_current
@@ -36,12 +37,15 @@ async def need_current(dsn: str, package: str) -> None:
 
 
 async def with_store(
-    args: argparse.Namespace, run: Callable[[argparse.Namespace, Store, Settings], Awaitable[int]]
+    args: argparse.Namespace,
+    run: Callable[[argparse.Namespace, Store, Settings], Awaitable[int]],
+    package: Literal["crm", "captive"] = "crm",
 ) -> int:
-    """Run a command on the crm store and close it."""
+    """Run a command on the store of *package* (by default the crm store) and close it."""
     settings = settings_of(args)
-    await need_current(settings.store.crm, "crm")
-    store = open_store(settings.store.crm)
+    address = settings.store.crm if package == "crm" else settings.store.access
+    await need_current(address, package)
+    store = open_store(address)
     try:
         return await run(args, store, settings)
     finally:

@@ -12,7 +12,7 @@ from captive import book, grants
 from captive.gateway import Lease, OpenGateway, device_key
 from captive.grants import COUNT_EVERY, Grants
 from captive.policy import Policy, Refusal
-from captive.store import insert_wish
+from captive.store import insert_wishes
 from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store
@@ -227,7 +227,7 @@ async def test_what_the_technician_wishes_is_done_once(access: Store, kernel: Ke
     await grants.grant(DEVICE)
     await grants.grant(OTHER)
     async with access.begin() as conn:
-        await insert_wish(conn, DEVICE, "end")
+        await insert_wishes(conn, [DEVICE], "end")
     await grants.reconcile()
     assert set(await kernel.list()) == {OTHER}
     assert not grants.was_asked(DEVICE)
