@@ -1,7 +1,6 @@
 """Our table in the kernel, through libnftables: put there, changed, listed, taken away."""
 
 import functools
-import re
 import socket
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -12,6 +11,17 @@ from nftables import Nftables
 from captive.garden import host_set_names
 from captive.gateway import Lease, Terms
 from captive.metering import FRAME_HEADER, metered_sets
+from captive.nft_listing import (
+    Chain,
+    Concatenated,
+    Counter,
+    Element,
+    Item,
+    Listed,
+    chains_in,
+    chains_in_text,
+    items_of,
+)
 from captive.ruleset import TABLE, chains_of, render_ruleset
 from crm.errors import SetupError
 from crm.settings import Network, Settings
@@ -21,55 +31,7 @@ class FirewallError(Exception):
     """The kernel did not take it; the message is nft's own."""
 
 
-class _Counter(msgspec.Struct):
-    packets: int = 0
-    bytes: int = 0
-
-
-class _Concatenated(msgspec.Struct):
-    concat: list[str]
-
-
-class _Element(msgspec.Struct):
-    val: str | _Concatenated
-    expires: int = 0
-    counter: _Counter = msgspec.field(default_factory=_Counter)
-
-
-class _Listed(msgspec.Struct):
-    """An element with what belongs to it, or a bare concatenated key (*elem* is None): one for ever, not ours."""
-
-    elem: _Element | None = None
-    concat: list[str] = []
-
-
-class _Set(msgspec.Struct):
-    elem: list[_Listed | str] = []
-
-
-class _Rule(msgspec.Struct):
-    chain: str
-    expr: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Chain(msgspec.Struct):
-    name: str
-    hook: str = ""
-    prio: int = 0
-    policy: str = ""
-
-
-class _Item(msgspec.Struct):
-    set: _Set | None = None
-    rule: _Rule | None = None
-    chain: _Chain | None = None
-
-
-class _Listing(msgspec.Struct):
-    nftables: list[_Item]
-
-
-_NOTHING = _Counter()
+_NOTHING = Counter()
 
 
 class Firewall:
@@ -85,27 +47,22 @@ class Firewall:
                 "libnftables is not installed: apt-get install nftables (it brings libnftables1)"
             ) from None
         self._listings.set_json_output(True)
-        self._applied: dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]] = {}
+        self._applied: dict[tuple[str, str], Chain] = {}
 
     def apply(self) -> None:
         """Put our tables there, or bring them up to date; leases stay. Raises `FirewallError`."""
-        ruleset = self._ruleset()
+        ruleset = self.ruleset()
         try:
             self._change(ruleset)
-            ours = set(re.findall(r"(?m)^\tchain (\w+) ", ruleset))
-            strange = {chain for _, chain in self._chains()} - ours
+            strange = self._chains().keys() - chains_in_text(ruleset)
         except FirewallError:
             # A set of another shape, left by another release or other settings, stands in the way.
-            strange = {"?"}
+            strange = {("", "")}
         if strange:  # replace all
-            leases = self._leases_left()
             anew = "".join(
                 f"table {family} {TABLE}\ndelete table {family} {TABLE}\n" for family in self._families
             )
-            terms = {
-                device: Terms(lease.seconds, fresh=False) for device, lease in leases.items() if lease.seconds
-            }
-            self._change(anew + ruleset + self._transaction(terms))
+            self._change(anew + ruleset + self._transaction(self._terms_left()))
         self._applied = self._chains()
 
     def remove(self) -> None:
@@ -175,12 +132,12 @@ class Firewall:
             there = self._chains()
         except FirewallError:
             return False
+        wanted = chains_in_text(self.ruleset())
         if self._applied:
-            return there == self._applied
-        wanted = {("inet", chain) for chain in chains_of(self._settings)}
-        if self.egress:
-            wanted |= {("netdev", f"egress_{network.name}") for network in self._settings.networks}
-        return {key for key, (_, rules) in there.items() if rules} >= wanted
+            return there == self._applied and there.keys() == wanted
+        always = {("inet", name) for name in chains_of(self._settings)}
+        always |= {key for key in wanted if key[0] == "netdev"}
+        return {key for key, chain in there.items() if chain.rules} >= always
 
     @functools.cached_property
     def egress(self) -> bool:
@@ -225,21 +182,14 @@ class Firewall:
             }
         return terms
 
-    def _elements(self, family: str, name: str) -> dict[str, _Element]:
+    def _elements(self, family: str, name: str) -> dict[str, Element]:
         items = self._listing(f"list set {family} {TABLE} {name}", elements=True)
         listed = [each for item in items if item.set for each in item.set.elem]
         return dict(map(_keyed, listed))
 
-    def _chains(self) -> dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]]:
-        """{(family, chain): (what it is, its rules)} of our tables."""
-        found: dict[tuple[str, str], tuple[tuple[object, ...], list[bytes]]] = {}
-        for family in self._families:
-            items = self._listing(f"list table {family} {TABLE}")
-            for chain in (item.chain for item in items if item.chain):
-                found[family, chain.name] = (chain.hook, chain.prio, chain.policy), []
-            for rule in (item.rule for item in items if item.rule):
-                found[family, rule.chain][1].append(bytes(rule.expr))
-        return found
+    def _chains(self) -> dict[tuple[str, str], Chain]:
+        """{(family, name): what is in the chain} of our tables. Raises `FirewallError`."""
+        return chains_in({family: self._listing(f"list table {family} {TABLE}") for family in self._families})
 
     def _transaction(self, terms: Mapping[str, Terms | None]) -> str:
         """The transaction: an element's timeout is renewed by taking it out and in again, in one commit.
@@ -272,13 +222,13 @@ class Firewall:
         if code:
             raise FirewallError(_first_line(error))
 
-    def _listing(self, command: str, *, elements: bool = False) -> list[_Item]:
+    def _listing(self, command: str, *, elements: bool = False) -> list[Item]:
         self._listings.set_terse_output(not elements)
         code, output, error = self._listings.cmd(command.encode())
         if code:
             raise FirewallError(_first_line(error))
         try:
-            return msgspec.json.decode(output, type=_Listing).nftables
+            return items_of(output)
         except msgspec.MsgspecError as error:  # elements of a kind that we do not make
             raise FirewallError(f"the listing is not understood: {error}") from None
 
@@ -287,11 +237,11 @@ def _make_context() -> Any:  # noqa: ANN401 - the binding has no types
     return Nftables()  # type: ignore[no-untyped-call]
 
 
-def _keyed(listed: _Listed | str) -> tuple[str, _Element]:
+def _keyed(listed: Listed | str) -> tuple[str, Element]:
     """(key, element); an element without an end has 0 seconds left."""
     if isinstance(listed, str):
-        return listed, _Element(listed)
-    element = listed.elem or _Element(_Concatenated(listed.concat))
+        return listed, Element(listed)
+    element = listed.elem or Element(Concatenated(listed.concat))
     return element.val if isinstance(element.val, str) else " ".join(element.val.concat), element
 
 
