@@ -9,16 +9,19 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+import captive.pages
 from crm.settings import Settings, StoreSection
 from crm.store import Store
 from crm.web import SETTINGS
 from surveys.console import ROUTES
+from tests.captive.portal_app import Clock, portal_at
 from tests.captive.small_venue import PHONE4, SmallVenue, needs_root, small_venue
-from tests.console_app import Client, Clock, add_people, fill, make_console, open_client, sign_in
+from tests.console_app import Client, add_people, fill, make_console, open_client, sign_in
 from tests.lab.loopback import Portal
 from tests.security.stranger import FORM, Reply, Stranger, assert_told, stored
 from tests.surveys.test_console import PERIOD, answer_much
@@ -122,8 +125,8 @@ def test_staff_pages_reflect_nothing_active(stranger: Stranger, text: str) -> No
         assert_text_only(reply)
 
 
-def test_an_error_tells_nothing_inside(stranger: Stranger, portal: Portal) -> None:
-    """Case 9 (Untangle: the traceback was shown): with a table gone, a page says to try again."""
+def test_a_store_that_fails_is_told_without_details(stranger: Stranger, portal: Portal) -> None:
+    """Case 9: with a table gone, a page says to try again."""
     token, before = stranger.token(), portal.log
     with contextlib.closing(sqlite3.connect(portal.home / "crm.db", timeout=10)) as store:
         store.execute("ALTER TABLE response RENAME TO gone")
@@ -132,9 +135,24 @@ def test_an_error_tells_nothing_inside(stranger: Stranger, portal: Portal) -> No
         finally:
             store.execute("ALTER TABLE gone RENAME TO response")
     (portal.home / "log").write_text(before)  # this error was meant
-    assert_told(reply, 500)
-    for inside in ("sqlite", "response", str(portal.home), "OperationalError"):
+    assert_told(reply, 500, 503)
+    for inside in ("sqlite", "table", str(portal.home), "operationalerror"):
         assert inside not in reply.body.lower()
+
+
+async def test_an_error_tells_nothing_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 9 (Untangle: the traceback was shown): whatever nobody thought of is a page with a way on."""
+
+    def fail(*_: object, **__: object) -> str:
+        raise ValueError(f"{MARK} <script> /etc/wificrm/secrets")
+
+    async with portal_at(tmp_path, Clock()) as portal:
+        monkeypatch.setattr(captive.pages, "render", fail)
+        page = await portal.guest().get("/en/rules")
+    assert page.status == 500
+    assert "/en/skip" in page.text
+    for inside in (MARK, "/etc/", "ValueError", "Traceback", ".py"):
+        assert inside not in page.text
 
 
 @pytest.fixture

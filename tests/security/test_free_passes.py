@@ -51,7 +51,7 @@ def test_there_are_two_ways_online() -> None:
         for route in ROUTES
         if isinstance(route, web.RouteDef) and route.method not in ("GET", "HEAD")
     }
-    assert posts <= WAYS_ONLINE | {"/{language:[a-z]{2,3}}/another-phone", "/{language:[a-z]{2,3}}/longer"}
+    assert posts <= WAYS_ONLINE | {"/{language:[a-z]{2,3}}/another-phone", "/{language:[a-z]{2,3}}/extend"}
     assert posts >= WAYS_ONLINE
 
 
@@ -71,6 +71,12 @@ def test_no_address_opens_the_door(stranger: Stranger, method: str) -> None:
 @pytest.mark.parametrize("path", GUESSED)
 def test_no_other_form_opens_the_door(stranger: Stranger, path: str) -> None:
     stranger.post(path, {"r": stranger.token(), "tok": "1", "value": "done"})
+    assert not is_online(stranger)
+
+
+def test_only_who_is_online_stays_longer(stranger: Stranger) -> None:
+    """A form that lengthens a grant begins none."""
+    stranger.post("/en/extend", {"r": stranger.token()})
     assert not is_online(stranger)
 
 
