@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-COMMANDS = ("demo", "serve", "gate", "gateway", "migrate", "report", "doctor", "announcement", "staff", "device", "connections")
+COMMANDS = (
+    "demo",
+    "serve",
+    "gate",
+    "gateway",
+    "migrate",
+    "report",
+    "doctor",
+    "announcement",
+    "staff",
+    "device",
+    "connections",
+)
 
 
 def wificrm(*arguments: str | Path, **options: object) -> subprocess.CompletedProcess[str]:

@@ -110,11 +110,14 @@ def test_the_api_tells_the_state_of_the_kernel(phone: Phone, venue: Venue) -> No
     assert abs(state.pop("seconds-remaining") - venue.gateway.allowed()[phone.mac]) <= 2
     assert state == {
         "user-portal-url": f"https://{NAME}/",
-        "venue-info-url": f"https://{NAME}/",
+        "venue-info-url": f"https://{NAME}/venue",
         "can-extend-session": True,
     }
     assert b"null" not in phone.get(phone.api).body
-    assert all(state.values())
+    info = page_of(phone.follow(phone.get(state["venue-info-url"], headers=BROWSER)))
+    assert "Information for visitors" in info.text
+    page = phone.get(phone.api, headers=BROWSER)
+    assert (page.status, page.headers["Location"]) == (302, f"https://{NAME}/")
 
 
 def test_the_api_is_served_over_tls_only(phone: Phone) -> None:
