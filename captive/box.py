@@ -73,21 +73,42 @@ def up(settings: Settings) -> None:
     """Make this box the guests' gateway. Raises `SetupError` with what is in the way."""
     firewall = Firewall(settings)
     with _alone(settings, make=True) as memory:
-        _tell(firewall.apply)
-        isolate_ports(_bridges(settings))
-        _set_sysctls(settings, memory)
-        api, text = _texts(settings)
-        # Written as a whole: the process that advertises looks at it at any moment.
-        _write(Path(settings.state) / ANNOUNCED, f"{api}\n".encode())
-        configuration = Path(settings.state) / CONFIGURATION
-        before = configuration.read_text() if configuration.exists() else ""
-        if resolver_pid(settings) and before == text:
-            return
-        stop_resolver(settings)
-        if _open_hosts(before) != _open_hosts(text):
-            _tell(firewall.forget_hosts)
-        configuration.write_text(text)
-        start_resolver(settings)
+        _put_up(settings, firewall, memory)
+
+
+def mend(settings: Settings) -> None:
+    """As `up`, but a gateway that is (being) taken down stays down. Raises `SetupError`, OSError."""
+    firewall = Firewall(settings)
+    with contextlib.suppress(FileNotFoundError), _alone(settings, make=False) as memory:
+        if meant_up(settings):
+            _put_up(settings, firewall, memory)
+
+
+def is_whole(settings: Settings) -> bool:
+    """Whether dnsmasq runs and the kernel forwards, or nobody wants them to; costs a few reads."""
+    return not meant_up(settings) or (resolver_pid(settings) is not None and _forwards(settings))
+
+
+def _put_up(settings: Settings, firewall: Firewall, memory: Memory) -> None:
+    _tell(firewall.apply)
+    isolate_ports(_bridges(settings))
+    _set_sysctls(settings, memory)
+    api, text = _texts(settings)
+    # Written as a whole: the process that advertises looks at it at any moment.
+    _write(Path(settings.state) / ANNOUNCED, f"{api}\n".encode())
+    configuration = Path(settings.state) / CONFIGURATION
+    before = configuration.read_text() if configuration.exists() else ""
+    if resolver_pid(settings) and before == text:
+        return
+    stop_resolver(settings)
+    if _open_hosts(before) != _open_hosts(text):
+        _tell(firewall.forget_hosts)
+    configuration.write_text(text)
+    start_resolver(settings)
+
+
+def _forwards(settings: Settings) -> bool:
+    return all(read_sysctl(name) == value for name, value in wanted_sysctls(settings).items())
 
 
 def down(settings: Settings) -> None:
@@ -122,7 +143,7 @@ def status(settings: Settings) -> Status:
         table=intact,
         devices=len(firewall.leases()) if intact else 0,
         dnsmasq=resolver_pid(settings) is not None,
-        forwarding=all(read_sysctl(name) == value for name, value in wanted_sysctls(settings).items()),
+        forwarding=_forwards(settings),
         gate=_listens(settings.gate.socket),
         advertised=is_advertised(),
     )

@@ -215,9 +215,9 @@ def test_the_service_starts_table_gate_advertiser_and_portal(tmp_path: Path):
     gate = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gate --config /s.toml")
     advertise = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm advertise --config /s.toml")
     portal = next(number for number, call in enumerate(calls) if "serve --config" in call)
-    mend = next(number for number, call in enumerate(calls) if "while sleep 60" in call)
+    mend = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gateway watch --config /s.toml")
     assert up < gate < advertise < portal < mend
-    assert calls[portal].endswith(f"{tmp_path}/bin/wificrm /s.toml")
+    assert calls[portal].endswith(f"{tmp_path}/bin/wificrm serve --config /s.toml")
     assert "procd_set_param user wificrm-gate" in calls[gate:advertise]
     assert "procd_set_param capabilities /etc/capabilities/wificrm-gate.json" in calls[gate:advertise]
     assert "procd_set_param user wificrm-advertise" in calls[advertise:portal]
@@ -225,6 +225,7 @@ def test_the_service_starts_table_gate_advertiser_and_portal(tmp_path: Path):
     assert "procd_set_param user wificrm" in calls[portal:mend]
     assert "procd_set_param capabilities /etc/capabilities/wificrm.json" in calls[portal:mend]
     assert calls.count("procd_set_param no_new_privs 1") == 3
+    assert calls.count("procd_set_param file /s.toml") == 4, "a reload restarts what read other settings"
 
 
 def test_stopping_takes_the_table_down(tmp_path: Path):
