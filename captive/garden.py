@@ -12,8 +12,12 @@ from captive.nft_text import block
 from crm.settings import Network, Settings
 
 WEB = "meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 }"
-LONGEST_ANSWER = 300
-"""Seconds that an answer is kept, by dnsmasq and by guests: after them, the name is asked and entered anew."""
+LONGEST_ANSWER = 60
+"""Seconds that an answer is kept, by dnsmasq and by guests: after them, the name is asked and entered anew.
+
+What dnsmasq answers from memory it does not enter: an alias that leads to a name which somebody asked for by
+itself a moment ago stays shut so long. Once a minute for each name is little for the provider's resolver.
+"""
 
 
 def host_sets(settings: Settings, size: int) -> str:
