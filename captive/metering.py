@@ -79,11 +79,11 @@ def metered_sets(network: Network, way: Literal["up", "down"]) -> list[str]:
 def _limits(network: Network, way: Literal["up", "down"]) -> tuple[int, int]:
     """(kbit/s, MB) that a device may take in one grant; 0: no limit.
 
-    The total is no more than an upper bound for each way here; whoever reads both counts ends it.
+    The total and the day's allowance are no more than upper bounds here; whoever reads the counts ends it.
     """
     grant = network.grant
     rate, own = (grant.up_kbit, grant.up_mb) if way == "up" else (grant.down_kbit, grant.down_mb)
-    amounts = [each for each in (own, grant.total_mb) if each]
+    amounts = [each for each in (own, grant.total_mb, grant.daily_mb) if each]
     return rate, min(amounts) if amounts else 0
 
 
