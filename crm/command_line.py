@@ -28,6 +28,11 @@ def add_place(command: argparse.ArgumentParser, *, again: bool = False) -> None:
     )
 
 
+def add_config(command: argparse.ArgumentParser) -> None:
+    """``--config FILE``."""
+    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="settings file")
+
+
 def day(text: str) -> date:
     """The day that *text* (2026-01-31) is, for argparse."""
     try:

@@ -5,8 +5,17 @@ import argparse
 import structlog
 
 from captive.advertiser import serve_advertiser
+from crm.command_line import add_config
 from crm.log import start_log
 from crm.settings_file import load_settings
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command line takes."""
+    command.description = (
+        "Run the small process that advertises this box as the guests' IPv6 router. Needs CAP_NET_RAW only."
+    )
+    add_config(command)
 
 
 async def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ import msgspec
 from nacl.public import PrivateKey
 from tqdm import tqdm
 
+from captive.connections.arguments import add_arguments
 from captive.connections.audit import Entry, breaks, check_people, check_text
 from captive.connections.export import Export, Wanted
 from captive.connections.keys import (
@@ -42,6 +43,8 @@ from crm.command_line import fail, say
 from crm.errors import SetupError
 from crm.settings_file import load_settings
 from crm.times import is_sound, local_moment
+
+__all__ = ["add_arguments", "run"]
 
 
 async def run(args: argparse.Namespace) -> int:

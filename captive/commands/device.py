@@ -16,7 +16,7 @@ from tqdm import tqdm
 from captive.commands.places import with_store
 from captive.gateway import key_parts
 from captive.store import KeptGrant, insert_wishes, select_grants, select_wishes
-from crm.command_line import fail, say
+from crm.command_line import add_place, fail, say
 from crm.settings import Settings
 from crm.store import Store
 
@@ -35,6 +35,30 @@ class Online(msgspec.Struct, frozen=True):
     seconds_left: int
     bytes_up: int
     bytes_down: int
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command line takes."""
+    command.description = (
+        "List the devices that are online, end their grants. A device whose grant is ended meets the portal "
+        "again. Lists are personal data: which device was here, and when."
+    )
+    add_place(command)
+    verbs = command.add_subparsers(dest="verb", required=True, metavar="VERB")
+    listing = verbs.add_parser("list", help="network, MAC, time left, bytes sent and received of each")
+    ending = verbs.add_parser(
+        "end",
+        help="send a device, or all, back to the portal",
+        description="The portal does it within seconds; the command waits for it. Exit code 1: not done (yet).",
+    )
+    ending.add_argument(
+        "device", nargs="*", metavar="DEVICE", help="a MAC, or network, MAC and address as list shows them"
+    )
+    ending.add_argument("--all", action="store_true", help="everybody who is online")
+    ending.add_argument("--yes", action="store_true", help="do not ask whether --all is meant")
+    for verb in (listing, ending):
+        add_place(verb, again=True)
+        verb.add_argument("--json", action="store_true", help="the result as JSON")
 
 
 async def run(args: argparse.Namespace) -> int:

@@ -5,8 +5,15 @@ import argparse
 import structlog
 
 from captive.gate import serve_gate
+from crm.command_line import add_config
 from crm.log import start_log
 from crm.settings_file import load_settings
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command line takes."""
+    command.description = "Run the small privileged process that opens the network. Needs CAP_NET_ADMIN only."
+    add_config(command)
 
 
 async def run(args: argparse.Namespace) -> int:

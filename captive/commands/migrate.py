@@ -4,9 +4,16 @@ import argparse
 from pathlib import Path
 
 from captive.commands.places import stores_of
+from crm.command_line import add_config
 from crm.errors import SetupError
 from crm.migrate import migrate
 from crm.settings_file import load_settings
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """What the command line takes."""
+    command.description = "Bring both stores to this program's schema. Safe to run again and again."
+    add_config(command)
 
 
 async def run(args: argparse.Namespace) -> int:

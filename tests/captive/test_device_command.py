@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from captive.cli import _parser
+from captive.cli import parse
 from captive.commands import device
 from captive.gateway import OpenGateway, device_key
 from captive.grants import Grants
@@ -88,7 +88,7 @@ def config(tmp_path: Path, dsn: str) -> Path:
 
 
 async def wificrm(config: Path, *arguments: str) -> int:
-    return await device.run(_parser().parse_args(["device", *arguments, "--config", str(config)]))
+    return await device.run(parse(["device", *arguments, "--config", str(config)]))
 
 
 async def test_the_list_shows_devices_and_says_what_that_is(
