@@ -15,7 +15,9 @@ from captive.certificate import WARN_DAYS, judge_served
 from captive.connections.state import describe
 from captive.firewall import Firewall
 from captive.gateway import GateClient, GatewayError
+from captive.store_care import sqlite_path
 from crm.errors import SetupError
+from crm.salvage import kept_aside
 from crm.schema import is_current
 from crm.settings import Settings
 from crm.times import SOUND_CLOCK
@@ -36,6 +38,7 @@ async def examine(settings: Settings) -> list[Finding]:
     """Look at the stores, the processes and what they need: certificate, clock, disk."""
     return [
         *[await _store(name, dsn, package) for name, dsn, package in _stores(settings)],
+        *_kept_aside(settings),
         *_gateway(settings),
         await _gate(settings),
         await _portal(settings),
@@ -75,6 +78,21 @@ async def _store(name: str, dsn: str, package: str) -> Finding:
     except sqlite3.DatabaseError as error:
         return Finding(name, "fault", f"{error}; restore the last backup")
     return Finding(name, "ok", "readable, of this program's schema")
+
+
+def _kept_aside(settings: Settings) -> list[Finding]:
+    """Stores that could not be read and were moved out of the way when the portal started."""
+    told = {
+        "crm store": "answers and staff accounts are in it. Stop the portal, put a backup in the store's place, or "
+        "delete the file",
+        "access store": "it names devices and is deleted after a week; nobody lost their connection by it",
+    }
+    return [
+        Finding(name, "fault" if package == "crm" else "warning", f"set aside as {aside}: {told[name]}")
+        for name, dsn, package in _stores(settings)
+        if (path := sqlite_path(dsn))
+        for aside in kept_aside(path)
+    ]
 
 
 def _integrity(path: str) -> str:
