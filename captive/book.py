@@ -79,9 +79,12 @@ class Book:
 
     def refusal(self, device: str) -> Refusal | None:
         """Why *device* would not be let through now; None: it would."""
-        _, mac, _ = key_parts(device)
+        network, mac, _ = key_parts(device)
+        policy = self._policies[network]
+        if not policy.may_refuse:  # as in most venues: asked for each page shown
+            return None
         try:
-            self._policy(device).seconds(mac, self._local(), self._usage(device))
+            policy.seconds(mac, self._local(), self._usage(device))
         except Refusal as refusal:
             return refusal
         return None

@@ -61,6 +61,9 @@ class Standing(NamedTuple):
     opens: datetime | None = None  # when the Wi-Fi opens again, local time
 
 
+NEW, ASKED, SPENT = Standing("new"), Standing("asked"), Standing("spent")
+
+
 class Door:
     """Tells the pages whom they serve, without identity, and opens the network (a `crm.web.Doorkeeper`)."""
 
@@ -116,15 +119,14 @@ class Door:
             refused=not online and self.grants.refusal(device) is not None,
         )
 
-    def standing(self, device: str) -> Standing:
-        """How *device*, which is not online, stands."""
-        visit = self.visit(device)
-        asked = visit.asked or self.grants.was_asked(device)
-        if refusal := self.grants.refusal(device):
-            return Standing(refusal.reason, asked, visit.started, refusal.opens)
+    def standing(self, device: str, guest: Guest) -> Standing:
+        """How *device*, which is not online, stands; *guest* is what `guest` says of it."""
+        refusal = self.grants.refusal(device) if guest.refused else None
+        if refusal is not None:
+            return Standing(refusal.reason, guest.asked_today, guest.started, refusal.opens)
         if self.grants.has_spent(device):
-            return Standing("spent")
-        return Standing("asked" if asked else "new")
+            return SPENT
+        return ASKED if guest.asked_today else NEW
 
     def admit(self, request: web.Request, token: str) -> UUID:
         """The response that this guest may write to. Raises `UserError` for any other.

@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from captive.door import Standing
+from captive.door import NEW, Standing
 from captive.guest_web import HEADERS
 from captive.public_services import service_hosts
 from captive.wording import duration
@@ -61,7 +61,7 @@ class FirstPages:
         self._pages = {}
         for network in networks:
             for language in languages:
-                self.page(network.name, language, Standing("new"))
+                self.page(network.name, language, NEW)
 
     def _render(self, network: Network, language: str, standing: Standing) -> str:
         names = self._settings.venue.names

@@ -112,7 +112,7 @@ class Marks:
 
     def has_spent(self, device: str) -> bool:
         """Whether *device* took all that its last grant allowed; kept in memory only."""
-        return self.mark(device) in self._spent
+        return bool(self._spent) and self.mark(device) in self._spent
 
     async def note_spent(self, devices: Collection[str]) -> None:
         """*devices* took all that their grants allowed: they meet the portal again, which says so."""

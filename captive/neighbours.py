@@ -67,10 +67,11 @@ class Loopback:
 
     async def device(self, address: str) -> str | None:
         """The address itself."""
-        plain = address.partition("%")[0]
-        at = ipaddress.ip_address(plain)
-        names = (each.name for each in self._networks if at in each.net4.network)
-        return device_key(next(names, self._network), plain)
+        plain, network = address.partition("%")[0], self._network
+        if self._networks:
+            at = ipaddress.ip_address(plain)
+            network = next((each.name for each in self._networks if at in each.net4.network), network)
+        return device_key(network, plain)
 
     def addresses(self) -> Mapping[str, str]:
         """None: whoever asks tells its own."""

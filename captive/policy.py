@@ -74,6 +74,11 @@ class Policy:
         return bool(self.grant.daily_minutes or self.grant.daily_mb)
 
     @property
+    def may_refuse(self) -> bool:
+        """Whether there is anything for which a device is not let through."""
+        return bool(self.hours or self._never or self.is_daily)
+
+    @property
     def longest(self) -> int:
         """Seconds that a grant may last with all its extensions."""
         return (self.grant.minutes + self.grant.extensions * self.grant.extend_minutes) * 60
