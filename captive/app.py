@@ -6,6 +6,7 @@ import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -209,11 +210,17 @@ async def _open_door(
     zone = ZoneInfo(settings.venue.timezone)
     policies = {network.name: Policy(network) for network in settings.networks}
     journal = await start_journal(stack, settings, access, clock, neighbours)
+    key = secret(settings, "forms")
     grants = Grants(
-        access, gateway, clock, policies, local=lambda: _local_time(clock(), zone), journal=journal
+        access,
+        gateway,
+        clock,
+        policies,
+        local=lambda: _local_time(clock(), zone),
+        journal=journal,
+        note=Path(settings.secrets) / "access-store-is-behind",
     )
     await grants.load(today)
-    key = secret(settings, "forms")
     door = Door(grants, neighbours, key, settings.venue.code)
     await door.start_day(today)
     neighbours.on_join = door.on_join

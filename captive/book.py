@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from captive.deadlines import time_left
 from captive.gateway import key_parts
@@ -59,6 +59,11 @@ class Book:
         """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
         self._policies, self._clock, self._marks, self._local = policies, clock, marks, local
         self._held: dict[str, Held] = {}
+
+    @property
+    def last_day(self) -> date:
+        """The last day that was known, which may be a while ago."""
+        return self._marks.day.day
 
     def is_online(self, device: str) -> bool:
         """Whether the gateway lets *device* through."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -60,9 +61,10 @@ class Grants(Book):
         *,
         local: Callable[[], datetime | None] = lambda: None,
         journal: Journal | None = None,
+        note: Path | None = None,
     ) -> None:
-        """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
-        self._ledger = Ledger(access)
+        """*policies* by network; *local* tells the local time, None while the clock is wrong; *note*: see `Ledger`."""
+        self._ledger = Ledger(access, note)
         super().__init__(policies, clock, Marks(self._ledger), local)
         self._gateway = gateway
         self._journal = journal or NoJournal()
@@ -77,7 +79,7 @@ class Grants(Book):
         *today* is `UNDATED` while the clock is known to be wrong. Where the store is new or cannot be used,
         the next `reconcile` takes over what the kernel knows.
         """
-        self._adopting = not await self._marks.load(today)
+        self._adopting = not await self._marks.load(today) or self._ledger.was_left_behind
         self._take_in(await self._ledger.read(select_grants) or {})
         self._ledger.fall_behind()  # writing tells whether it can be written
         await self._catch_up()
@@ -87,11 +89,6 @@ class Grants(Book):
         """Take up a secret for *today*; yesterday's goes, and nobody can be recognised by it again."""
         self._marks.start_day(today)
         await self._catch_up()
-
-    @property
-    def last_day(self) -> date:
-        """The last day that was known, which may be a while ago."""
-        return self._marks.day.day
 
     def _take_in(self, kept: Mapping[str, KeptGrant]) -> None:
         now, loop_now = self._clock(), now_on_loop()
@@ -153,6 +150,7 @@ class Grants(Book):
             try:
                 kernel = await self._gateway.list(counts=counting)
                 self._learn(kernel)
+                self._ledger.settle()
                 await self._set_right(kernel)
             except GatewayError as error:
                 log.warning("gateway out of reach", reason=str(error))

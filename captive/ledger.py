@@ -5,7 +5,9 @@ anything again it is given the whole book in one transaction, so nothing need be
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
@@ -26,9 +28,14 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 class Ledger:
     """Writes through to *access* while that works; *behind* when the store lacks something of the book."""
 
-    def __init__(self, access: Store) -> None:
+    def __init__(self, access: Store, note: Path | None = None) -> None:
+        """*note* is an empty file that stands while the store lacks something: a restart must not believe it."""
         self._access = access
+        self._note = note
+        self.was_left_behind = note is not None and note.exists()
+        """Whether the portal ended while the store lacked something."""
         self.behind = False
+        self._noted = self.was_left_behind
         self._failing = False
         self._missed = 0
 
@@ -74,9 +81,23 @@ class Ledger:
         except STORE_ERRORS as error:
             if not self._failing:
                 log.error("the access store fails: grants go on in memory", error=type(error).__name__)  # noqa: TRY400
+                self._leave_note()
             self._failing = True
             self.fall_behind()
             return None
+
+    def settle(self) -> None:
+        """The store has all there is to have: take the note away."""
+        if self._note and self._noted and not self.behind:
+            with contextlib.suppress(OSError):
+                self._note.unlink(missing_ok=True)
+                self._noted = False
+
+    def _leave_note(self) -> None:
+        self._noted = True
+        if self._note:
+            with contextlib.suppress(OSError):  # a full disk most often has room for a name
+                self._note.touch(mode=0o600)
 
     async def _begin(self, work: Work[None]) -> None:
         async with self._access.begin() as conn:

@@ -6,6 +6,7 @@ SQLite (the default) and PostgreSQL behind the same four verbs: `Store.read`, `S
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -209,7 +210,12 @@ class Store:
                 seen = self._commits
                 await asyncio.sleep(TIDY_AFTER)
             seen = self._commits
-            if await self._tidy() or self._closed:
+            try:
+                tidy = await self._tidy()
+            except (SQLAlchemyError, sqlite3.Error):  # no room, or worse: whoever writes tells of it
+                tidy = False
+                await asyncio.sleep(0 if self._closed else TIDY_AT_LATEST)
+            if tidy or self._closed:
                 tidied_at = seen
 
     async def _tidy(self) -> bool:
