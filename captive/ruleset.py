@@ -22,6 +22,8 @@ TABLE = "wificrm"
 REDIRECTED = 0x0800_0000
 """The conntrack mark of a flow that the portal answers in place of the host it was meant for."""
 MAX_DEVICES = 65_536
+LEASING = "limit rate over 30/hour burst 30 packets"
+"""A phone takes two packets to get an address and one to keep it; fifteen at once, fifteen an hour are ample."""
 
 
 def chains_of(settings: Settings) -> set[str]:
@@ -79,6 +81,7 @@ def _sets(settings: Settings) -> str:
             block("set heard6", "type ipv6_addr", "flags dynamic,timeout", "timeout 2m", size),
             "\t# What one device may take from the box itself: questions, connections at once.",
             asked_sets(settings, MAX_DEVICES),
+            block("set leasing", "type ether_addr", "flags dynamic,timeout", "timeout 2h", size),
             block("set visiting", "type ether_addr", "flags dynamic", size),
         ]
     )
@@ -140,6 +143,12 @@ def _input(settings: Settings) -> str:
         "# Replies to what the box itself asked; never a flow that a guest began.",
         "ct direction reply ct state established,related accept",
         "ct state related accept",
+        "# No device takes all addresses; behind a repeater one device is many.",
+        *(
+            f'iifname "{each.interface}" udp dport 67 update @leasing {{ ether saddr {LEASING} }} drop'
+            for each in settings.networks
+            if each.identity == "mac"
+        ),
         "meta nfproto ipv4 udp dport 67 accept",
         "# Nobody is believed to be the box, or on another network than its packets come from.",
         "fib saddr type local drop",
@@ -180,7 +189,8 @@ def _upstream(settings: Settings, network: Network) -> str:
     off4 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 4]
     off6 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 6]
     source6 = f"ip6 saddr != {network.net6.network} drop" if network.net6 else "meta nfproto ipv6 goto refuse"
-    box6 = f"ip6 saddr {network.net6.ip} drop" if network.net6 else ""
+    not_guests = [f"ip saddr {{ {network.net4.ip}, {network.net4.network.broadcast_address} }} drop"]
+    not_guests += [f"ip6 saddr {network.net6.ip} drop"] if network.net6 else []
     up = block(
         f"chain upstream_{network.name}",
         "# No rule here takes a flow because it is established: it ends the moment the device's lease does.",
@@ -188,7 +198,7 @@ def _upstream(settings: Settings, network: Network) -> str:
         f'oifname != "{settings.uplink.interface}" goto refuse',
         f"ip saddr != {network.net4.network} drop",
         source6,
-        box6,
+        *not_guests,
         *hosts_rules(network),
         f"ip daddr {{ {', '.join(off4)} }} goto refuse" if off4 else "",
         f"ip6 daddr {{ {', '.join(off6)} }} goto refuse" if off6 else "",

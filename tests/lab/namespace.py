@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
+ETH_P_ALL = 3
 HOME = Path("/run/wificrm-lab")
 NAMED = Path("/run/netns")
 RESOLVERS = Path("/etc/netns")
@@ -134,6 +135,13 @@ class Namespace:
         """A socket inside, usable from anywhere."""
         with self.entered():
             return socket.socket(family, kind, protocol)
+
+    def packet_socket(self, interface: str) -> socket.socket:
+        """Sends and hears whole frames on *interface*, its own among those heard."""
+        with self.entered():
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            sock.bind((interface, ETH_P_ALL))
+        return sock
 
     def sysctl(self, values: dict[str, int | str]) -> None:
         """Set kernel parameters inside; this machine's own stay as they are."""

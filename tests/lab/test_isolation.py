@@ -1,7 +1,6 @@
 """Guests do not reach each other, whatever the frame: the gate isolates each port of the guests' bridge."""
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 
@@ -21,7 +20,6 @@ from tests.lab.venue import Venue, eventually
 pytestmark = pytest.mark.lab
 
 EVERYBODY = "ff:ff:ff:ff:ff:ff"
-ETH_P_ALL = 3
 MARK = b"from one guest to another"
 
 
@@ -65,20 +63,12 @@ def frames(sender: Phone, receiver: Phone) -> dict[str, Ether]:
     }
 
 
-def packet_socket(namespace: Namespace, interface: str) -> socket.socket:
-    """Sends and hears whole frames on *interface*."""
-    with namespace.entered():
-        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
-        sock.bind((interface, ETH_P_ALL))
-    return sock
-
-
 def arrives(
     sending: tuple[Namespace, str], hearing: tuple[Namespace, str], sent: list[bytes], mac: str
 ) -> int:
     """How many of the frames that *mac* sends on one interface are heard on the other."""
     source = bytes.fromhex(mac.replace(":", ""))
-    with packet_socket(*sending) as out, packet_socket(*hearing) as into:
+    with sending[0].packet_socket(sending[1]) as out, hearing[0].packet_socket(hearing[1]) as into:
         for frame in sent:
             out.send(frame)
         into.settimeout(0.3)
@@ -121,7 +111,7 @@ def test_the_gateway_relays_nothing_from_guest_to_guest(
         skip(one)
         skip(other)
     gateway = json.loads(venue.gateway.namespace.run("ip", "-j", "link", "show", BRIDGE))[0]["address"]
-    with packet_socket(one.namespace, WIFI) as out, packet_socket(other.namespace, WIFI) as into:
+    with one.namespace.packet_socket(WIFI) as out, other.namespace.packet_socket(WIFI) as into:
         for name in ("IPv4", "IPv4 TCP", "IPv6", "IPv4 multicast", "IPv4 broadcast", "IPv6 multicast"):
             frame = frames(one, other)[name]
             frame.dst = gateway
