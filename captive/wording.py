@@ -4,9 +4,12 @@ from crm.words import Words
 
 
 def duration(words: Words, language: str, minutes: int) -> str:
-    """*minutes* in words: ``3 h 20 min``."""
-    if minutes < 60:
-        return words.say(language, "{minutes} min", minutes=minutes)
-    if minutes % 60 == 0:
-        return words.say(language, "{hours} h", hours=minutes // 60)
-    return words.say(language, "{hours} h {minutes} min", hours=minutes // 60, minutes=minutes % 60)
+    """*minutes* in words that no line ends between: ``3 h 20 min``."""
+    hours, rest = divmod(minutes, 60)
+    if not hours:
+        text = words.say(language, "{minutes} min", minutes=rest)
+    elif not rest:
+        text = words.say(language, "{hours} h", hours=hours)
+    else:
+        text = words.say(language, "{hours} h {minutes} min", hours=hours, minutes=rest)
+    return text.replace(" ", "\N{NO-BREAK SPACE}")

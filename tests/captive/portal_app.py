@@ -38,6 +38,11 @@ class Page:
     text: str
 
     @property
+    def words(self) -> str:
+        """The text with plain spaces, and without the signs that only keep a line from ending."""
+        return self.text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{WORD JOINER}", "")
+
+    @property
     def location(self) -> str:
         return str(self.headers.get("Location", ""))
 

@@ -75,7 +75,7 @@ async def test_after_hours_the_first_page_says_so_before_anybody_answers(
         page = await guest.get("/en")
         assert "The Wi-Fi is closed now" in page.text
         assert "It opens again today at 13:30." in page.text
-        assert "Monday to Friday: 07:30–09:30, 13:30–17:00" in page.text
+        assert "Monday to Friday: 07:30–09:30, 13:30–17:00" in page.words
         assert SKIP not in page.text
         assert "they do not bring you online now" in page.text
         assert "https://dichvucong.gov.vn/" in page.text
@@ -140,7 +140,7 @@ async def test_the_days_time_used_up_is_told_with_its_measure(tmp_path: Path, wa
         await until_ended(portal)
         page = await guest.get("/en")
         assert "Your time for today is used up" in page.text
-        assert "Each device may be online for 1 h 40 min a day." in page.text
+        assert "Each device may be online for 1 h 40 min a day." in page.words
         assert "From midnight on you can go online again." in page.text
         assert "MB a day" not in page.text
         assert SKIP not in page.text
@@ -217,7 +217,7 @@ async def test_the_page_tells_what_is_left_and_offers_more_near_the_end_only(
         guest = portal.guest()
         await guest.post("/en/skip")
         page = await online(guest)
-        assert "The connection lasts until 13:20 (3 h 20 min left)." in page.text
+        assert "The connection lasts until 13:20 (3 h 20 min left)." in page.words
         assert "/en/extend" not in page.text
         assert "MB of data" not in page.text
         assert (await guest.post("/en/extend")).location == "/en/online?again=1"
@@ -228,7 +228,7 @@ async def test_the_page_tells_what_is_left_and_offers_more_near_the_end_only(
         assert "Stay online longer, until 14:20" in page.text
         assert (await guest.post("/en/extend")).location == "/en/online?again=1"
         page = await online(guest)
-        assert "The connection lasts until 14:20 (1 h 25 min left)." in page.text
+        assert "The connection lasts until 14:20 (1 h 25 min left)." in page.words
 
         watch.pass_by(60)
         page = await online(guest)
@@ -333,7 +333,7 @@ async def test_the_venues_page_is_there_online_or_not(tmp_path: Path, watch: Wat
         for way in ("Go online", "Your connection"):
             page = await guest.get("/en/venue")
             assert "Information for visitors" in page.text
-            assert "Every day: 00:00–24:00" in page.text
+            assert "Every day: 00:00–24:00" in page.words
             assert 'href="https://dichvucong.gov.vn/"' in page.text
             assert way in page.text
             await guest.post("/en/skip")

@@ -109,7 +109,7 @@ def guest_pages(language: str, accent: str = ACCENT) -> dict[str, str]:
         "continue_url": "",
         "announcements": [],
         "until": "16:30",
-        "left": "3 h 20 min",
+        "left": "3\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}20\N{NO-BREAK SPACE}min",
         "megabytes": "",
         "near_end": False,
         "longer_until": "",
