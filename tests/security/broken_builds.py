@@ -398,7 +398,7 @@ MISTAKES = (
         "captive/dns_limits.py",
         "limit rate over 1000 bytes/second burst 47000 bytes",
         "limit rate over 1000 mbytes/second burst 1000 mbytes",
-        (LAB + "test_tunnel.py::test_a_tunnel_starves",),
+        (LAB + "test_tunnel.py::test_nobody_gets_more_by_other_addresses_or_over_tcp",),
     ),
     Mistake(
         14,

@@ -99,11 +99,13 @@ def test_the_phone_itself_is_online(venue: SmallVenue) -> None:
 
 
 def test_the_same_mac_on_another_network_is_another_device(venue: SmallVenue) -> None:
+    assert reached(venue) == {WORLD}
     move(venue, "wlan1", MAC, "192.168.60.10", "fd50:7c3a:2::10", OTHER4, OTHER6)
     assert reached(venue) == {REFUSED}
 
 
 def test_another_mac_with_the_phones_addresses_is_nobody(venue: SmallVenue) -> None:
+    assert reached(venue) == {WORLD}
     move(venue, "wlan0", "02:00:00:00:00:99", PHONE4, "fd50:7c3a:1::10", "192.168.50.1", "fd50:7c3a:1::1")
     assert reached(venue) == {REFUSED}
 

@@ -159,7 +159,7 @@ async def test_an_error_tells_nothing_inside(tmp_path: Path, monkeypatch: pytest
 async def console(store: Store, sqlite_dsn: str) -> AsyncIterator[Client]:
     """The console with the report pages, and people who may read them."""
     await fill(store)
-    app = make_console(store, ROUTES, packages=("crm", "surveys"), clock=Clock())
+    app = make_console(store, ROUTES, packages=("crm", "surveys"))
     app[SETTINGS] = Settings(store=StoreSection(crm=sqlite_dsn))
     opened = await open_client(app)
     await add_people(opened)
