@@ -10,7 +10,9 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from campaigns.console import ROUTES
 from campaigns.samples import insert_samples
+from crm.settings import Network, Settings
 from crm.store import Store
+from crm.web import SETTINGS
 from tests.console_app import PASSWORD, Client, add_people, fill, make_console, open_client
 from tests.crm.guest_browser import CHROMIUM, CONTRASTS, FLAGS
 
@@ -24,7 +26,9 @@ CONTROLS = "button, .button, summary, input:not([type=hidden]):not([type=checkbo
 async def client(store: Store) -> AsyncIterator[Client]:
     await fill(store)
     await insert_samples(store, "DEMO-P01", date(2026, 11, 1))
-    opened = await open_client(make_console(store, ROUTES, ("crm", "campaigns")))
+    app = make_console(store, ROUTES, ("crm", "campaigns"))
+    app[SETTINGS] = Settings(networks=(Network(name="guest"), Network(name="desks")))
+    opened = await open_client(app)
     await add_people(opened)
     yield opened
     await opened.close()
