@@ -3,7 +3,7 @@
 import os
 import sys
 
-from bench import answers, grants, page
+from bench import answers, crowd, forwarding, grants, page
 from bench.table import show
 
 
@@ -11,7 +11,8 @@ def main() -> None:
     """Measure and print a Markdown table."""
     cores = os.cpu_count()
     print(f"{cores} cores, Python {sys.version.split()[0]}; every ratio is of one run on this machine\n")
-    print(show([*page.measure(), *answers.measure(), *grants.measure()]))
+    parts = (page, answers, grants, forwarding, crowd)
+    print(show([row for part in parts for row in part.measure()]))
 
 
 if __name__ == "__main__":

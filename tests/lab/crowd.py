@@ -18,15 +18,37 @@ from tests.lab.namespace import Namespace, Run
 RADIO = "radio0"
 
 
+def make_room_for_neighbours(entries: int) -> None:
+    """Let this machine's kernel keep so many more neighbours: all namespaces share its limit of 1,024."""
+    for path in Path("/proc/sys/net").glob("ipv[46]/neigh/default/gc_thresh*"):
+        least = entries + 4_096
+        if int(path.read_text()) < least:
+            path.write_text(str(least))
+
+
+def _scattered(number: int) -> bytes:
+    """Four octets, another four for each number: dnsmasq picks addresses by them, and real ones come in no order."""
+    return (number * 0x9E3779B1 & 0xFFFFFFFF).to_bytes(4, "big")
+
+
 class Device(Client):
     """One of the crowd."""
 
     def __init__(self, namespace: Namespace, number: int, context: ssl.SSLContext) -> None:
-        super().__init__(f"02:1a:b2:00:{number >> 8:02x}:{number & 255:02x}", context)
+        super().__init__(f"02:1a:{_scattered(number).hex(':')}", context)
         self.interface = f"dev{number}"
         self.address4 = ""
         self.number = number
         self._namespace = namespace
+
+    def take(self, options: dict[int, bytes]) -> list[str]:
+        """Note what was leased; the ip(8) commands that put it in place."""
+        router, length = socket.inet_ntoa(options[3]), int.from_bytes(options[1], "big").bit_count()
+        self.address4, self.resolver = options[0].decode(), socket.inet_ntoa(options[6])
+        return [
+            f"address add {self.address4}/{length} dev {self.interface}",
+            f"route add default via {router} dev {self.interface} metric {self.number + 1}",
+        ]
 
     def make_socket(self, family: int, kind: int, protocol: int) -> socket.socket:
         """A socket that speaks under this device's MAC."""
@@ -39,6 +61,7 @@ class Crowd:
     """*size* devices behind one port of *bridge*."""
 
     def __init__(self, run: Run, gateway: Namespace, bridge: str, size: int, authority: Path) -> None:
+        make_room_for_neighbours(4 * size)
         self.namespace = Namespace(run, "crowd")
         context = ssl.create_default_context(cafile=authority)
         self.devices = [Device(self.namespace, number, context) for number in range(size)]
@@ -73,13 +96,7 @@ class Crowd:
             sock = dhcp.packet_socket(RADIO)
         with sock:
             leases = self._lease_all(sock, timeout)
-        lines = []
-        for device in self.devices:
-            options = leases[device.mac]
-            router, length = socket.inet_ntoa(options[3]), int.from_bytes(options[1], "big").bit_count()
-            device.address4, device.resolver = options[0].decode(), socket.inet_ntoa(options[6])
-            lines.append(f"address add {device.address4}/{length} dev {device.interface}")
-            lines.append(f"route add default via {router} dev {device.interface} metric {device.number + 1}")
+        lines = [line for device in self.devices for line in device.take(leases[device.mac])]
         self.namespace.ip(*lines)
 
     def _lease_all(self, sock: socket.socket, timeout: float) -> dict[str, dict[int, bytes]]:

@@ -100,14 +100,8 @@ class Taker:
     stopped: float = 0.0  # seconds after the start when its lease was no more
 
 
-@pytest.fixture(scope="module")
-def takers(terms: Venue) -> dict[str, Taker]:
-    """One on each network with an amount; watched until each grant was ended."""
-    traffic, found = Traffic(terms), {}
-    for network, way in WAYS.items():
-        phone = on(terms, network)
-        run = traffic.start(phone.namespace, "-t", "60", "-b", "20M", *way.split())
-        found[network] = Taker(phone, run)
+def watch(terms: Venue, found: dict[str, Taker]) -> None:
+    """Until every grant was ended."""
     began = time.monotonic()
     while time.monotonic() < began + 25 and not all(taker.stopped for taker in found.values()):
         leases = terms.gateway.leases()
@@ -119,8 +113,21 @@ def takers(terms: Venue) -> dict[str, Taker]:
             elif not taker.stopped:
                 taker.stopped = time.monotonic() - began
         time.sleep(0.1)
-    for taker in found.values():
-        taker.run.stop()
+
+
+@pytest.fixture(scope="module")
+def takers(terms: Venue) -> dict[str, Taker]:
+    """One on each network with an amount; watched until each grant was ended."""
+    traffic, found = Traffic(terms), {}
+    for network, way in WAYS.items():
+        phone = on(terms, network)
+        run = traffic.start(phone.namespace, "-t", "60", "-b", "20M", *way.split())
+        found[network] = Taker(phone, run)
+    try:
+        watch(terms, found)
+    finally:
+        for taker in found.values():
+            taker.run.stop()
     return found
 
 
