@@ -131,7 +131,8 @@ class Gate:
             self._clients.add(task)
             task.add_done_callback(self._clients.discard)
         refusal = self._refuse(writer.get_extra_info("socket"))
-        with contextlib.suppress(OSError):
+        # Ended by `close` it is done like any other; Python 3.11's streams log a cancelled one as an error.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             if refusal:
                 log.warning("a caller was turned away", reason=refusal)
                 await _say(writer, Answer(0, refusal))

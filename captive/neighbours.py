@@ -91,6 +91,7 @@ class KernelNeighbours:
         self._devices: dict[str, str] = {}  # address -> device; link-local ones with "%" and the index
         self._events = _rtnetlink(RTMGRP_NEIGH)
         self._reading = asyncio.Lock()
+        self._meanwhile: list[tuple[int, _Change]] = []  # told while the table is being read
         self._task: asyncio.Task[None] | None = None
 
     async def device(self, address: str) -> str | None:
@@ -123,6 +124,7 @@ class KernelNeighbours:
         header = HEADER.pack(HEADER.size + len(question), RTM_GETNEIGH, NLM_F_REQUEST | NLM_F_DUMP, 1, 0)
         async with self._reading:
             found: dict[str, str] = {}
+            self._meanwhile.clear()
             with _rtnetlink() as asking:
                 await loop.sock_sendall(asking, header + question)
                 ended = False
@@ -131,6 +133,9 @@ class KernelNeighbours:
                     ended = any(kind in (NLMSG_DONE, NLMSG_ERROR) for kind, _ in _messages(data))
                     for _, change in self._changes(data):
                         self._note(change, found)
+            # What was read first may be out of date: an address that changed hands would stay its former device's.
+            for kind, change in self._meanwhile:
+                self._take_in(kind, change, found)
             self._devices = found
 
     async def _follow(self) -> None:
@@ -146,10 +151,9 @@ class KernelNeighbours:
 
     def _follow_one(self, kind: int, change: _Change) -> None:
         known = self._devices.get(change.address)
-        if kind == RTM_DELNEIGH or change.state & NUD_FAILED:
-            self._devices.pop(change.address, None)
-            return
-        self._note(change, self._devices)
+        if self._reading.locked():
+            self._meanwhile.append((kind, change))
+        self._take_in(kind, change, self._devices)
         device = self._devices.get(change.address)
         # A guest who comes back has an entry from before; the lease it is given by DHCP makes it one in use.
         if device is not None and (device != known or change.state & (NUD_REACHABLE | NUD_DELAY)):
@@ -167,8 +171,16 @@ class KernelNeighbours:
                         address = f"{address}%{index}"
                     yield kind, _Change(index, address, values.get(NDA_LLADDR, b"").hex(":"), state)
 
+    def _take_in(self, kind: int, change: _Change, table: dict[str, str]) -> None:
+        if kind == RTM_DELNEIGH or change.state & NUD_FAILED:
+            table.pop(change.address, None)
+        else:
+            self._note(change, table)
+
     def _note(self, change: _Change, table: dict[str, str]) -> None:
-        if not change.mac or change.state & (NUD_FAILED | NUD_INCOMPLETE) or len(table) >= MAX_NEIGHBOURS:
+        if not change.mac or change.state & (NUD_FAILED | NUD_INCOMPLETE):
+            return
+        if len(table) >= MAX_NEIGHBOURS and change.address not in table:
             return
         network = self._networks[change.interface]
         if network.identity == "mac":

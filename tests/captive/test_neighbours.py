@@ -1,0 +1,71 @@
+"""Whose an address is, while the table is read over and over and addresses change hands: by the kernel itself."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from captive.neighbours import follow_neighbours
+from crm.settings import Network
+from tests.lab.namespace import Namespace, Run, missing
+
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+HOSTS = 250
+"""Addresses that change hands at once."""
+OTHERS = 2_000
+"""Addresses that lengthen the reading of the table."""
+ROUNDS = 12
+
+
+@pytest.fixture
+def box() -> Iterator[Namespace]:
+    run = Run()
+    try:
+        namespace = Namespace(run, "box")
+        namespace.ip(
+            "link add br-guest type bridge", "link set br-guest up", "address add 10.0.0.1/8 dev br-guest"
+        )
+        lines = (
+            f"neigh add 10.1.{n >> 8}.{n & 255} lladdr 02:aa:00:00:{n >> 8:02x}:{n & 255:02x}"
+            for n in range(OTHERS)
+        )
+        namespace.ip(*(f"{line} dev br-guest nud permanent" for line in lines))  # which no limit counts
+        yield namespace
+        namespace.close()
+    finally:
+        run.close()
+
+
+def test_an_address_that_changed_hands_while_the_table_was_read_is_its_new_devices(box: Namespace) -> None:
+    uvloop.run(hand_over(box))  # as the portal runs; asyncio's own loop reads a table in one go
+
+
+async def hand_over(box: Namespace) -> None:
+    with box.entered():
+        neighbours = await follow_neighbours([Network(address4="10.0.0.1/8")])
+    reading = True
+
+    async def read_on() -> None:
+        while reading:
+            with box.entered():
+                read = asyncio.create_task(neighbours.device("10.9.9.9"))  # nobody: the whole table is read
+                await asyncio.sleep(0)
+            assert await read is None
+
+    for number in range(ROUNDS):
+        reading = True
+        readers = asyncio.create_task(read_on())
+        lines = (f"neigh replace 10.2.0.{n} lladdr 02:bb:00:00:{number:02x}:{n:02x}" for n in range(HOSTS))
+        await asyncio.to_thread(box.ip, *(f"{line} dev br-guest nud stale" for line in lines))
+        reading = False
+        await readers
+        await asyncio.sleep(0.1)  # the last events
+        shown = await asyncio.to_thread(box.run, "ip", "neigh", "show", "dev", "br-guest")
+        kernel = dict(re.findall(r"^(10\.2\S+) lladdr (\S+)", shown, re.MULTILINE))
+        assert len(kernel) == HOSTS
+        ours = {address: await neighbours.device(address) for address in kernel}
+        assert ours == {address: f"guest {mac}" for address, mac in kernel.items()}
+    await neighbours.close()
