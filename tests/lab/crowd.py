@@ -102,9 +102,7 @@ class Crowd:
     def _lease_all(self, sock: socket.socket, timeout: float) -> dict[str, dict[int, bytes]]:
         base = int.from_bytes(os.urandom(3), "big") << 8
         macs = {base + device.number: device.mac for device in self.devices}
-        waiting = {
-            n: dhcp.question(mac, n, "discover", request=(1, 3, 6, 114), flags="") for n, mac in macs.items()
-        }
+        waiting = {n: _discover(mac, n) for n, mac in macs.items()}
         leases: dict[str, dict[int, bytes]] = {}
         until, again = time.monotonic() + timeout, 0.0
         while waiting:
@@ -129,6 +127,9 @@ class Crowd:
                 )
                 waiting[number] = frame
                 sock.send(frame)
+            elif options[53] == b"\x06":  # somebody else was quicker to take what was offered to both
+                waiting[number] = _discover(macs[number], number)
+                sock.send(waiting[number])
             elif options[53] == b"\x05":
                 leases[macs[number]] = {0: address.encode(), **options}
                 del waiting[number]
@@ -137,3 +138,7 @@ class Crowd:
     def close(self) -> None:
         """Everybody goes home."""
         self.namespace.close()
+
+
+def _discover(mac: str, number: int) -> bytes:
+    return dhcp.question(mac, number, "discover", request=(1, 3, 6, 114), flags="")
