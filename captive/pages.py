@@ -64,7 +64,7 @@ async def home(request: web.Request) -> web.StreamResponse:
         return see_other(f"/{language}/online")
     pages = request.app[FIRST_PAGES]
     visit, standing = door.visit(device), door.standing(device, guest)
-    if not (visit.shown or guest.asked_today or standing.state == "spent"):
+    if not (visit.shown or guest.asked_today):
         visit.shown = True
         request.app[BACKGROUND].spawn(_count_shown(request, guest.network, language))
     page = pages.page(guest.network, language, standing)

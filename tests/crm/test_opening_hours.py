@@ -110,6 +110,12 @@ def test_it_opens_next_when_it_says_and_at_no_minute_before(texts: list[str], mi
             step += timedelta(minutes=max(1, (opens - now) // timedelta(minutes=40)))
 
 
+def test_what_opens_once_a_week_opens_next_week() -> None:
+    hours = parse_hours(["fri 07:30-09:30"])
+    assert opens_next(hours, at("09:30")) == at("07:30", days=7)
+    assert opens_next(hours, at("07:30")) == at("07:30", days=7)
+
+
 def test_without_hours_nothing_opens_next() -> None:
     assert opens_next((), FRIDAY) is None
 
