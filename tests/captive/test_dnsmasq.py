@@ -24,7 +24,9 @@ from tests.captive.small_venue import (
 )
 from tests.lab.certificates import Authority
 
-A, AAAA, HTTPS = 1, 28, 65
+A, AAAA, SVCB, HTTPS = 1, 28, 64, 65
+HTTPS_RECORD = bytes.fromhex("00010000010006026832026833")
+"""Priority 1, the name itself, ALPN h2 and h3 (RFC 9460)."""
 NXDOMAIN = 3
 API = "https://portal.example.vn/captive-portal/api"
 
@@ -103,9 +105,12 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
         hosts.write_text(
             f"198.51.100.7 garden.example\n2001:db8::7 garden.example\n{WORLD4} www.example\n"
             f"{WORLD4} time.apple.com\n{WORLD6} time.apple.com\n198.51.100.8 crl.garden2.example\n"
+            f"{WORLD4} mask.icloud.com\n10.1.2.3 intranet.example\n{WORLD4} use-application-dns.net\n"
         )
         provider = (
-            f"--listen-address={WORLD4} --bind-interfaces --no-resolv --no-hosts -d --addn-hosts={hosts}"
+            f"--listen-address={WORLD4} --bind-interfaces --no-resolv --no-hosts -d --addn-hosts={hosts} "
+            f"--dns-rr=www.example,{HTTPS},{HTTPS_RECORD.hex()} "
+            f"--dns-rr=_dns.resolver.arpa,{SVCB},{HTTPS_RECORD.hex()}"
         )
         process = made.world.start(
             "dnsmasq", "--conf-file=/dev/null", "--pid-file=", "--user=root", *provider.split()
@@ -139,8 +144,16 @@ class TestAnswers:
         assert venue.resolve("portal.example.vn", HTTPS)[1] == []
 
     def test_nobody_is_led_to_an_encrypted_resolver(self, venue: SmallVenue):
-        assert venue.resolve("use-application-dns.net", A) == (NXDOMAIN, [])
-        assert venue.resolve("_dns.resolver.arpa", 64)[1] == []
+        for kind in (A, AAAA, HTTPS):
+            assert venue.resolve("use-application-dns.net", kind) == (NXDOMAIN, [])
+        for kind in (A, AAAA, SVCB, HTTPS):
+            assert venue.resolve("_dns.resolver.arpa", kind)[1] == []
+
+    def test_nothing_else_is_bent(self, venue: SmallVenue):
+        """HTTPS records, Apple's relay, and names with private addresses: whoever is asked says what is."""
+        assert venue.resolve("www.example", HTTPS) == (0, [HTTPS_RECORD])
+        assert venue.resolve("mask.icloud.com", A) == (0, packed(WORLD4))
+        assert venue.resolve("intranet.example", A) == (0, packed("10.1.2.3"))
 
     def test_the_garden_opens_with_the_answer(self, venue: SmallVenue):
         venue.resolve("garden.example", A)
@@ -168,7 +181,10 @@ class TestAnswers:
             venue.config.write_text(f'{before}certificate = "{pair[0]}"\nkey = "{pair[1]}"\n')
             assert venue.command("box.up(settings)").returncode == 0
             assert venue.resolve("crl.garden2.example", A) == (0, packed("198.51.100.8"))
-            assert "198.51.100.8" in venue.box.run("nft", "list", "set", "inet", "wificrm", "garden4_guest").stdout
+            assert (
+                "198.51.100.8"
+                in venue.box.run("nft", "list", "set", "inet", "wificrm", "garden4_guest").stdout
+            )
             assert API in (Path(venue.settings.state) / "dnsmasq.conf").read_text()
         finally:
             venue.config.write_text(before)

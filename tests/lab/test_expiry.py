@@ -1,5 +1,8 @@
 """The end of a lease: the kernel ends it, with everything the device has under way, whoever else is stopped."""
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.lab.client import Flow
-from tests.lab.internet import STRAY4, STRAY6
+from tests.lab.internet import CDN6, PROVIDER_ANSWER, STRAY4, STRAY6
 from tests.lab.journey import is_online, skip
 from tests.lab.phone import Phone
 from tests.lab.venue import Venue, eventually
@@ -19,6 +22,50 @@ MAY_DIFFER = 8
 """Seconds by which the end may differ from the lease: both end to end, on a busy machine."""
 
 
+class Stream:
+    """Datagrams both ways 20 times a second, and the far end goes on whether it hears anything or not."""
+
+    def __init__(self, venue: Venue, phone: Phone, far: str) -> None:
+        self.up_last = self.down_last = 0.0  # monotonic time of the last datagram that arrived
+        kind = socket.AF_INET6 if ":" in far else socket.AF_INET
+        self._far = venue.internet.namespace.open_socket(kind, socket.SOCK_DGRAM)
+        self._far.bind((far, 53))  # the lab's internet echoes on all ports but this
+        self._near = phone.open_socket(far, socket.SOCK_DGRAM)
+        self._near.connect((far, 53))
+        self._ended = threading.Event()
+        for sock in (self._far, self._near):
+            sock.settimeout(0.02)
+        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._talk, self._answer)]
+        for thread in self._threads:
+            thread.start()
+
+    def _talk(self) -> None:
+        while not self._ended.wait(0.03):
+            with contextlib.suppress(OSError):
+                self._near.send(b".")
+            with contextlib.suppress(OSError):
+                self._near.recv(100)
+                self.down_last = time.monotonic()
+
+    def _answer(self) -> None:
+        guest = None
+        while not self._ended.wait(0.03):
+            with contextlib.suppress(OSError):
+                _, guest = self._far.recvfrom(100)
+                self.up_last = time.monotonic()
+            with contextlib.suppress(OSError):
+                if guest:
+                    self._far.sendto(b".", guest)
+
+    def close(self) -> None:
+        """End it."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        self._far.close()
+        self._near.close()
+
+
 @dataclass
 class Guest:
     """A phone with long flows, and when they were seen to end."""
@@ -27,6 +74,7 @@ class Guest:
     phone: Phone
     granted: float = 0.0
     flows: dict[str, Flow] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Come online and start talking."""
@@ -34,6 +82,8 @@ class Guest:
         self.granted = time.monotonic()
         self.flows = {"IPv4": self.phone.flow(STRAY4), "IPv6": self.phone.flow(STRAY6)}
         assert all(flow.grows() for flow in self.flows.values())
+        targets = {"IPv4": PROVIDER_ANSWER, "IPv6": CDN6[0]}
+        self.streams = {family: Stream(self.venue, self.phone, far) for family, far in targets.items()}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +109,11 @@ def guests() -> Iterator[dict[str, Guest]]:
         for guest in found.values():
             for flow in guest.flows.values():
                 flow.wait(guest.granted + MINUTES * 60 + 2 * MAY_DIFFER - time.monotonic())
+        # What goes on after all is seen to go on.
+        time.sleep(max(0, found["alone"].granted + MINUTES * 60 + MAY_DIFFER + 2 - time.monotonic()))
+        for guest in found.values():
+            for stream in guest.streams.values():
+                stream.close()
         yield found
         for guest in found.values():
             for flow in guest.flows.values():
@@ -74,6 +129,24 @@ def test_a_long_flow_is_reset_when_the_lease_ends(guests: dict[str, Guest], name
     assert abs(flow.ended - guest.granted - MINUTES * 60) < MAY_DIFFER
 
 
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+@pytest.mark.parametrize("name", ["served", "alone"])
+def test_nothing_without_a_connection_goes_up_after_the_lease(
+    guests: dict[str, Guest], name: str, family: str
+) -> None:
+    guest = guests[name]
+    assert abs(guest.streams[family].up_last - guest.granted - MINUTES * 60) < MAY_DIFFER
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6"])
+def test_nor_does_anything_come_down_that_the_far_end_goes_on_sending(
+    guests: dict[str, Guest], family: str
+) -> None:
+    """At once where the gate runs; by the kernel alone, two minutes after the device was last let through."""
+    guest = guests["served"]
+    assert abs(guest.streams[family].down_last - guest.granted - MINUTES * 60) < MAY_DIFFER
+
+
 def test_the_kernel_ends_a_lease_with_portal_and_gate_stopped(guests: dict[str, Guest]) -> None:
     guest = guests["alone"]
     gateway = guest.venue.gateway
@@ -81,8 +154,9 @@ def test_the_kernel_ends_a_lease_with_portal_and_gate_stopped(guests: dict[str, 
     assert not gateway.running("gate")
     assert gateway.allowed() == {}
     assert guest.phone.tcp(STRAY4, 443) == guest.phone.tcp(STRAY6, 443) == "reset"
-    assert guest.phone.udp(STRAY4, 443) == "icmp 3/13"
-    assert guest.phone.udp(STRAY6, 443) == "icmp 1/1"
+    # The kernel tells a device of refusals only so often, and there were many a moment ago.
+    assert eventually(lambda: guest.phone.udp(STRAY4, 443) == "icmp 3/13")
+    assert eventually(lambda: guest.phone.udp(STRAY6, 443) == "icmp 1/1")
 
 
 def test_the_access_store_forgets_a_device_when_its_grant_ends(guests: dict[str, Guest]) -> None:
