@@ -101,7 +101,8 @@ def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:
         host = request.headers.get(hdrs.HOST, "")
         if host not in hosts and host_name(host) not in hosts:
             return await _answer_probe(request, device)
-        if not request.secure and request.app[CERTIFICATE].valid:
+        # A form from before the certificate was good (the clock stood in 1970) is taken: its redirect loses it.
+        if not request.secure and request.app[CERTIFICATE].valid and request.method != "POST":
             return _redirect(f"https://{settings.portal.name}{request.path_qs}")
         if device is None:
             return _dressed(_outside(request, settings), headers)

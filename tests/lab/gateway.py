@@ -176,9 +176,19 @@ class Gateway:
         """Start the router advertisements; `wait` for it."""
         self._start("advertiser", "advertise", user=ADVERTISER_USER, capabilities="+net_raw")
 
-    def start_portal(self) -> None:
-        """Start the portal; `wait` for it."""
-        self._start("portal", "serve", user=PORTAL_USER)
+    def start_portal(self, *, clock: Path | None = None) -> None:
+        """Start the portal; `wait` for it. Its wall clock is off by the seconds in the file *clock*, ever anew."""
+        faked: list[str] = []
+        if clock:
+            library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+            faked = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={clock}", "FAKETIME_NO_CACHE=1"]
+            faked.append("FAKETIME_DONT_FAKE_MONOTONIC=1")
+        self._start("portal", "serve", user=PORTAL_USER, environment=faked)
+
+    def start_watch(self) -> None:
+        """Start what looks after dnsmasq; `stop` it."""
+        arguments = self._wificrm("gateway", "watch")
+        self._processes["watch"] = self.namespace.start(*arguments, log=self.home / "log/watch.log")
 
     def wait(self, *names: str, timeout: float = 20) -> None:
         """Return when the started processes take calls. Raises RuntimeError with their log."""
@@ -316,7 +326,7 @@ class Gateway:
                 folder.chmod(mode)
                 shutil.chown(folder, user, GROUP)
 
-    def _wificrm(self, *arguments: str | Path) -> list[str | Path]:
+    def _wificrm(self, *arguments: str | Path, environment: Sequence[str] = ()) -> list[str | Path]:
         path = f"PATH={os.environ['PATH']}"
         cache = f"PYTHONPYCACHEPREFIX={self.home.parent.parent / 'pycache'}"
         program = [
@@ -326,6 +336,7 @@ class Gateway:
             "LANG=C.UTF-8",
             f"PYTHONPATH={PROJECT}",
             cache,
+            *environment,
             sys.executable,
             "-m",
             "captive.cli",
@@ -333,14 +344,14 @@ class Gateway:
         return [*program, *arguments, "--config", self.settings]
 
     def _start(
-        self, name: str, command: str, *, user: str, capabilities: str = ""
+        self, name: str, command: str, *, user: str, capabilities: str = "", environment: Sequence[str] = ()
     ) -> subprocess.Popen[bytes]:
         bounds = ",".join(filter(None, ["-all", capabilities]))
         wrapped = [
             *self._uncovered(),
             *("setpriv", f"--reuid={user}", f"--regid={GROUP}", "--clear-groups", "--no-new-privs"),
             *(f"--bounding-set={bounds}", f"--inh-caps={bounds}", f"--ambient-caps={bounds}"),
-            *self._wificrm(command),
+            *self._wificrm(command, environment=environment),
         ]
         process = self.namespace.start(*wrapped, log=self.home / "log" / f"{name}.log")
         self._processes[name] = process
