@@ -137,7 +137,9 @@ def test_it_goes_after_a_week_by_a_clock_that_can_be_right(store: Path) -> None:
 
 
 def test_what_was_set_aside_in_1970_is_kept_a_week_from_when_the_clock_was_set(store: Path) -> None:
-    set_aside(store, datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    aside = set_aside(store, datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    assert delete_expired(store, datetime(1970, 1, 20, tzinfo=UTC)) == 0
+    assert kept_aside(store) == [aside], "a clock that is wrong stamps nothing anew"
     assert delete_expired(store, NOW) == 0
     assert [each.name for each in kept_aside(store)] == ["access.db.broken-20261122T030000Z"]
     assert delete_expired(store, NOW + KEEP + timedelta(seconds=1)) == 1
