@@ -13,7 +13,7 @@ import captive.connections.retention
 from captive.connections.keys import open_sealed, write_public
 from captive.connections.records import Pairing, Session, in_order, unpack
 from captive.connections.store import insert_records, opened, transaction
-from captive.store import insert_wish
+from captive.store import insert_wishes
 from crm.errors import SetupError
 from crm.settings import ConnectionLogSection
 from crm.store import open_store
@@ -44,7 +44,7 @@ async def send_away(portal: Portal, guest: Guest) -> None:
     """As the technician does; returns when the portal has done so."""
     access = open_store(portal.settings.store.access)
     async with access.begin() as conn:
-        await insert_wish(conn, f"guest {guest.address}", "end")
+        await insert_wishes(conn, [f"guest {guest.address}"], "end")
     await access.close()
     async with asyncio.timeout(10):
         while (await guest.get("/vi/online")).status == 200:
