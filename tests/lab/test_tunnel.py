@@ -108,15 +108,17 @@ def through(venue: Venue, phone: Phone) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def without_limits(venue: Venue) -> Iterator[None]:
-    """What the box would be without them."""
+    """What the box would be without them; the gate would put them back at once."""
     box = venue.gateway
+    box.kill9("gate")
     box.namespace.run(
         "nft", "-f", "-", text="flush chain inet wificrm ask\nadd rule inet wificrm ask accept\n"
     )
     try:
         yield
     finally:
-        box.wificrm("gateway", "up")
+        box.start_gate()
+        box.wait("gate")
 
 
 def test_a_tunnel_starves(new_phone: NewPhone, venue: Venue) -> None:
@@ -196,7 +198,7 @@ def test_what_a_phone_asks_when_it_joins_is_all_answered(phone: Phone, venue: Ve
 
 def test_a_guest_online_asks_as_much_as_a_browser_does(phone: Phone) -> None:
     skip(phone)
-    assert answered(phone, [question(LARGE_NAME) for _ in range(300)]) == 300
+    assert answered(phone, [question(LARGE_NAME) for _ in range(200)]) == 200
 
 
 def answered(phone: Phone, questions: list[bytes]) -> int:
