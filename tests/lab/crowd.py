@@ -104,6 +104,7 @@ class Crowd:
         macs = {base + device.number: device.mac for device in self.devices}
         waiting = {n: _discover(mac, n) for n, mac in macs.items()}
         leases: dict[str, dict[int, bytes]] = {}
+        requested: set[int] = set()  # whoever takes another offer, too, gives the first one up again
         until, again = time.monotonic() + timeout, 0.0
         while waiting:
             now = time.monotonic()
@@ -119,7 +120,8 @@ class Crowd:
             if got is None or got[0] not in waiting:
                 continue
             number, address, options = got
-            if options[53] == b"\x02":
+            if options[53] == b"\x02" and number not in requested:
+                requested.add(number)
                 server = ("server_id", socket.inet_ntoa(options[54]))
                 wanted = ("requested_addr", address)
                 frame = dhcp.question(
@@ -128,6 +130,7 @@ class Crowd:
                 waiting[number] = frame
                 sock.send(frame)
             elif options[53] == b"\x06":  # somebody else was quicker to take what was offered to both
+                requested.discard(number)
                 waiting[number] = _discover(macs[number], number)
                 sock.send(waiting[number])
             elif options[53] == b"\x05":

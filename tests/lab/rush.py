@@ -163,6 +163,7 @@ class _Leases:
         self._base = int.from_bytes(os.urandom(3), "big") << 8
         self._waiting: dict[int, tuple[Device, asyncio.Future[None], bytes]] = {}
         self._coming: list[tuple[Device, dict[int, bytes], asyncio.Future[None]]] = []
+        self._requested: set[int] = set()  # whoever takes another offer, too, gives the first one up again
         self._options: dict[str, dict[int, bytes]] = {}
         self._setting_up = asyncio.create_task(self._set_up_all())
         asyncio.get_running_loop().add_reader(self._sock, self._read)
@@ -196,7 +197,8 @@ class _Leases:
             return
         number, address, options = got
         device, done, _ = self._waiting[number]
-        if options[53] == b"\x02":
+        if options[53] == b"\x02" and number not in self._requested:
+            self._requested.add(number)
             server = ("server_id", socket.inet_ntoa(options[54]))
             wanted = ("requested_addr", address)
             frame = dhcp.question(
@@ -205,6 +207,7 @@ class _Leases:
             self._waiting[number] = (device, done, frame)
             self._sock.send(frame)
         elif options[53] == b"\x06":  # somebody else was quicker to take what was offered to both
+            self._requested.discard(number)
             self._waiting[number] = (
                 device,
                 done,
