@@ -143,7 +143,8 @@ class Store:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            group = self._waiting[: self._max_batch]
+            # Who gave up waiting was told that it is not kept: then it is not.
+            group = [each for each in self._waiting[: self._max_batch] if not each.done.done()]
             del self._waiting[: self._max_batch]
             if group:
                 await self._commit(group)

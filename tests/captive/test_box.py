@@ -149,6 +149,30 @@ def test_a_file_of_pids_that_names_a_stranger_harms_nobody(venue: SmallVenue):
         stranger.kill()
 
 
+def test_mend_brings_back_what_died_and_nothing_that_was_taken_down(venue: SmallVenue):
+    command(venue, "up")
+    os.kill(dnsmasq_pid(venue), 9)
+    venue.box.run("sysctl", "-w", "net.ipv4.ip_forward=0")
+    assert eventually(lambda: "False" in command_says(venue, "print(box.is_whole(settings))"))
+    command(venue, "mend")
+    assert "True" in command_says(venue, "print(box.is_whole(settings))")
+    (Path(venue.settings.state) / "somebody's").touch()  # the folder stays, as it does while down is at work
+    command(venue, "down")
+    command(venue, "mend")
+    assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
+    assert "dnsmasq" not in venue.box.run("ss", "-Hlunp").stdout
+    (Path(venue.settings.state) / "somebody's").unlink()
+    Path(venue.settings.state).rmdir()
+    command(venue, "mend")
+    assert not Path(venue.settings.state).exists()
+
+
+def command_says(venue: SmallVenue, text: str) -> str:
+    done = venue.command(text)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_who_has_an_address_is_for_roots_eyes(venue: SmallVenue):
     command(venue, "up")
     assert (Path(venue.settings.state) / "dnsmasq.leases").stat().st_mode & 0o077 == 0

@@ -74,6 +74,20 @@ async def test_both_kinds_of_write_take_turns(both_stores: Store) -> None:
     assert await count(both_stores) == 40
 
 
+async def test_what_somebody_gave_up_waiting_for_is_not_written_later(both_stores: Store) -> None:
+    async with both_stores.begin() as conn:
+        await conn.execute(venue.insert().values(code="first", names={}, languages=[]))
+        under_way = asyncio.create_task(both_stores.write(add, "taken already"))
+        await asyncio.sleep(0.1)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(both_stores.write(add, "given up"), 0.2)
+    await under_way
+    await both_stores.write(add, "last")
+    async with both_stores.read() as conn:
+        codes = set((await conn.execute(select(venue.c.code))).scalars())
+    assert codes == {"first", "taken already", "last"}
+
+
 async def test_a_reader_cannot_write(store: Store) -> None:
     async with store.read() as conn:
         with pytest.raises(OperationalError, match="readonly"):
