@@ -23,7 +23,7 @@ from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Network
 from crm.store import STORE_ERRORS
-from crm.times import local_moment
+from crm.times import is_sound, local_moment
 from crm.web import (
     BACKGROUND,
     CLOCK,
@@ -150,7 +150,8 @@ def _lease(request: web.Request, language: str) -> dict[str, Any]:
         return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%H:%M %d/%m}"
 
     return {
-        "until": at(left) if left else "",
+        "until": at(left) if left and is_sound(now) else "",
+        "ends": bool(left),
         "left": duration(app[WORDS], language, max(1, left // 60)),
         "megabytes": "" if amount is None else str(amount // MEGABYTE),
         "near_end": near_end,

@@ -1,6 +1,7 @@
 """Clocks that are wrong: a router without a battery wakes up in 1970, somebody sets the clock, midnight comes."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -146,6 +147,10 @@ async def test_answers_of_1970_are_kept_and_dated_when_the_clock_is_set(tmp_path
     async with portal_at(tmp_path, clock) as portal:
         early, midway = portal.guest(), portal.guest()
         assert (await early.answer("done", "5")).status == 303
+        await early.post("/en/skip")
+        online = (await early.get("/en/online?again=1")).text
+        assert re.search(r"lasts for another [34]\xa0h", online)
+        assert re.search(r"\d\d:\d\d", online) is None, "no time of the day is told by a wrong clock"
         token = (await midway.get("/vi")).token
         assert (await midway.post("/vi/survey/A0", r=token, value="done")).status == 303
         clock.now = NOON
