@@ -49,7 +49,7 @@ MISTAKES = (
     Mistake(
         1,
         "the request is written into a shell's line",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         _RECOGNISE,
         _RECOGNISE + '; __import__("os").system(f"true {request.path}")',
         (
@@ -68,7 +68,7 @@ MISTAKES = (
     Mistake(
         2,
         "a token is everybody's",
-        "captive/door.py",
+        "captive/portal/door.py",
         "return hmac.digest(self._key, device.encode(), hashlib.sha256)",
         "return self._key",
         (
@@ -103,7 +103,7 @@ MISTAKES = (
     Mistake(
         2,
         "responses are not random",
-        "captive/door.py",
+        "captive/portal/door.py",
         "field(default_factory=uuid.uuid4)",
         "field(default_factory=lambda: UUID(int=7))",
         (S + "test_tokens.py::test_no_two_devices_get_the_same_token",),
@@ -111,7 +111,7 @@ MISTAKES = (
     Mistake(
         3,
         "a host is expected",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         'host = request.headers.get(hdrs.HOST, "")',
         "host = request.headers[hdrs.HOST]",
         (S + "test_missing_input.py::test_no_header_at_all",),
@@ -119,7 +119,7 @@ MISTAKES = (
     Mistake(
         3,
         "a language is expected",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         'request.headers.get(hdrs.ACCEPT_LANGUAGE, "")[:200]',
         "request.headers[hdrs.ACCEPT_LANGUAGE][:200]",
         (S + "test_missing_input.py::test_each_header_left_out",),
@@ -154,7 +154,7 @@ MISTAKES = (
     Mistake(
         5,
         "every request leaves something",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         _RECOGNISE,
         _RECOGNISE + '; own_hosts.__dict__.setdefault("leak", []).append(bytearray(range(250)) * 40)',
         (S + "test_memory.py::test_the_portal_stays_as_big_as_it_is",),
@@ -162,7 +162,7 @@ MISTAKES = (
     Mistake(
         5,
         "every change leaves something in the gate",
-        "captive/gate.py",
+        "captive/gate/gate.py",
         "        for change in changes:  # in the order asked",
         '        self.__dict__.setdefault("leak", []).append(bytearray(range(250)) * 800)\n'
         "        for change in changes:  # in the order asked",
@@ -171,7 +171,7 @@ MISTAKES = (
     Mistake(
         5,
         "visits are never forgotten",
-        "captive/door.py",
+        "captive/portal/door.py",
         "if len(self._visits) >= MAX_VISITS:",
         "if not self._visits:",
         (S + "test_memory.py::test_a_device_with_a_new_mac_each_time_fills_no_memory",),
@@ -179,7 +179,7 @@ MISTAKES = (
     Mistake(
         5,
         "grants have no number",
-        "captive/grants.py",
+        "captive/grants/grants.py",
         "len(self._held) >= MAX_DEVICES:",
         "len(self._held) >= 1 << 40:",
         (S + "test_memory.py::test_a_device_with_a_new_mac_each_time_fills_no_memory",),
@@ -187,7 +187,7 @@ MISTAKES = (
     Mistake(
         5,
         "who left is still marked",
-        "captive/grants.py",
+        "captive/grants/grants.py",
         "        await self._marks.forget([device])\n",
         "",
         (S + "test_memory.py::test_going_online_and_leaving_leaves_nothing",),
@@ -236,7 +236,7 @@ MISTAKES = (
     Mistake(
         8,
         "any host can be wanted",
-        "captive/probes.py",
+        "captive/portal/probes.py",
         "not _HOST.fullmatch(host)",
         "not host",
         (
@@ -247,7 +247,7 @@ MISTAKES = (
     Mistake(
         8,
         "a wanted page may begin anyhow",
-        "captive/probes.py",
+        "captive/portal/probes.py",
         'if not path.startswith("/"):',
         'if path == "/":',
         (S + "test_redirects.py::test_a_wanted_page_has_a_path",),
@@ -255,7 +255,7 @@ MISTAKES = (
     Mistake(
         8,
         "the portal goes where a parameter says",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         '    if guest.online:\n        return see_other(f"/{language}/online")',
         '    if guest.online:\n        return see_other(request.query.get("redirurl", f"/{language}/online"))',
         (S + "test_redirects.py::test_no_parameter_leads_away",),
@@ -283,7 +283,7 @@ MISTAKES = (
     Mistake(
         9,
         "an error is shown as it is",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         'UserError("Something went wrong, please try again.", 500)',
         'UserError(repr(error).replace("{", "("), 500)',
         (S + "test_escaping.py::test_an_error_tells_nothing_inside",),
@@ -310,7 +310,7 @@ MISTAKES = (
     Mistake(
         10,
         "host names are kept",
-        "captive/dnsmasq.py",
+        "captive/box/dnsmasq.py",
         '"dhcp-ignore-names",',
         '"# names are welcome",',
         (S + "test_escaping.py::test_the_name_of_a_device_goes_nowhere",),
@@ -318,7 +318,7 @@ MISTAKES = (
     Mistake(
         10,
         "the log names browsers",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         _RECOGNISE,
         _RECOGNISE + '; log.info("page", agent=request.headers.get("User-Agent"))',
         (S + "test_escaping.py::test_nothing_of_a_browser_is_kept",),
@@ -326,7 +326,7 @@ MISTAKES = (
     Mistake(
         11,
         "a wanted host is looked at beforehand",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         'host = request.headers.get(hdrs.HOST, "")',
         'host = request.headers.get(hdrs.HOST, "")\n'
         '        with __import__("contextlib").suppress(ValueError, OSError):\n'
@@ -336,7 +336,7 @@ MISTAKES = (
     Mistake(
         11,
         "a part learns to fetch",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         "import contextlib\n",
         "import contextlib\nimport urllib.request\n",
         (S + "test_no_fetching.py::test_the_portal_imports_nothing_that_calls_out",),
@@ -344,7 +344,7 @@ MISTAKES = (
     Mistake(
         12,
         "X-Forwarded-For tells the device",
-        "captive/door.py",
+        "captive/portal/door.py",
         'return str(peer[0]) if peer else ""',
         'return request.headers.get("X-Forwarded-For", str(peer[0]) if peer else "").partition(",")[0]',
         (S + "test_forged_headers.py::test_no_header_makes_a_device_another_one",),
@@ -352,7 +352,7 @@ MISTAKES = (
     Mistake(
         12,
         "X-Forwarded-Proto tells whether it is TLS",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         "if not request.secure:",
         'if not request.secure and "X-Forwarded-Proto" not in request.headers:',
         (S + "test_forged_headers.py::test_no_header_makes_the_portal_somebody_else",),
@@ -368,7 +368,7 @@ MISTAKES = (
     Mistake(
         13,
         "each request is a new visit",
-        "captive/door.py",
+        "captive/portal/door.py",
         "visit = self._visits.pop(device, None)\n        if visit is None:",
         "visit = None\n        if visit is None:",
         (S + "test_tokens.py::test_first_requests_at_once_are_one_guest",),
@@ -376,7 +376,7 @@ MISTAKES = (
     Mistake(
         13,
         "a skip is noted too late",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         "visit.skipped = True",
         "visit.skipped = False",
         (S + "test_tokens.py::test_skips_at_once_are_one_skip",),
@@ -384,7 +384,7 @@ MISTAKES = (
     Mistake(
         14,
         "questions without number",
-        "captive/dns_limits.py",
+        "captive/kernel/dns_limits.py",
         "limit rate over 1000 bytes/second burst 15000 bytes",
         "limit rate over 1000 mbytes/second burst 1000 mbytes",
         (
@@ -395,7 +395,7 @@ MISTAKES = (
     Mistake(
         14,
         "answers of any size",
-        "captive/dns_limits.py",
+        "captive/kernel/dns_limits.py",
         "limit rate over 1000 bytes/second burst 47000 bytes",
         "limit rate over 1000 mbytes/second burst 1000 mbytes",
         (LAB + "test_tunnel.py::test_nobody_gets_more_by_other_addresses_or_over_tcp",),
@@ -403,7 +403,7 @@ MISTAKES = (
     Mistake(
         14,
         "any resolver may be asked",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         '"meta l4proto { tcp, udp } th dport 53 redirect to :53",',
         '"meta l4proto { tcp, udp } th dport 53 accept",',
         (CAPTIVE + "test_dnsmasq.py::TestAnswers::test_any_resolver_that_is_asked_turns_out_to_be_ours",),
@@ -411,7 +411,7 @@ MISTAKES = (
     Mistake(
         14,
         "echo requests pass",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         _SOURCE,
         _SOURCE + '        "meta l4proto { icmp, icmpv6 } goto free",\n',
         (
@@ -422,7 +422,7 @@ MISTAKES = (
     Mistake(
         14,
         "what is neither TCP nor UDP passes",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         _SOURCE,
         _SOURCE + '        "meta l4proto != { tcp, udp, icmp, icmpv6 } goto free",\n',
         (LAB + "test_wall.py::test_no_other_protocol_leaves_before_the_grant",),
@@ -430,7 +430,7 @@ MISTAKES = (
     Mistake(
         14,
         "IPv6 is forgotten",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         _SOURCE,
         _SOURCE + '        "meta nfproto ipv6 goto free",\n',
         (
@@ -441,7 +441,7 @@ MISTAKES = (
     Mistake(
         15,
         "an address is enough",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         _SOURCE,
         _SOURCE + '        "ip saddr @heard4 goto free", "ip6 saddr @heard6 goto free",\n',
         (S + "test_cloned_devices.py::test_another_mac_with_the_phones_addresses_is_nobody",),
@@ -449,7 +449,7 @@ MISTAKES = (
     Mistake(
         15,
         "any source address passes",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         '        f"ip saddr != {network.net4.network} drop",\n        source6,\n',
         "",
         (
@@ -460,15 +460,15 @@ MISTAKES = (
     Mistake(
         15,
         "all networks are one",
-        "captive/ruleset.py",
-        "goto upstream_{each.name}'",
-        "goto upstream_{settings.networks[0].name}'",
+        "captive/kernel/ruleset.py",
+        'f"{device_match(network)} @allowed_{network.name} goto through_',
+        'f"{device_match(network)} @allowed_{settings.networks[0].name} goto through_',
         (S + "test_cloned_devices.py::test_the_same_mac_on_another_network_is_another_device",),
     ),
     Mistake(
         16,
         "what is established passes",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         """*(f'iifname "{each.interface}" goto upstream_""",
         """"ct state established accept", *(f'iifname "{each.interface}" goto upstream_""",
         (
@@ -479,7 +479,7 @@ MISTAKES = (
     Mistake(
         16,
         "flows outlive a kick",
-        "captive/gate.py",
+        "captive/gate/gate.py",
         "            forget_flows(addresses | addresses_of(macs, network.interface))\n",
         "",
         (
@@ -490,7 +490,7 @@ MISTAKES = (
     Mistake(
         16,
         "what comes down always passes",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         '"ct state established ip daddr @heard4 accept",',
         '"ct state established accept",',
         (CAPTIVE + "test_enforcement.py::test_what_only_comes_down_ends_too",),
@@ -509,7 +509,7 @@ MISTAKES = (
     Mistake(
         17,
         "a request's head may take for ever",
-        "captive/listening.py",
+        "captive/portal/listening.py",
         "keepalive_timeout=HEAD_SECONDS,",
         "keepalive_timeout=0,",
         (S + "test_floods.py::test_who_dribbles_is_cut",),
@@ -517,7 +517,7 @@ MISTAKES = (
     Mistake(
         17,
         "a reader may take for ever",
-        "captive/listening.py",
+        "captive/portal/listening.py",
         "or now - since > LIFE)",
         "or since > now)",
         (S + "test_floods.py::test_who_reads_nothing_is_cut",),
@@ -525,7 +525,7 @@ MISTAKES = (
     Mistake(
         17,
         "connections without number",
-        "captive/listening.py",
+        "captive/portal/listening.py",
         "(number < crowd or",
         "(number < crowd - (1 << 30) or",
         (S + "test_floods.py::test_five_thousand_sockets_cost_the_oldest",),
@@ -533,7 +533,7 @@ MISTAKES = (
     Mistake(
         17,
         "one device may hold them all",
-        "captive/ruleset.py",
+        "captive/kernel/ruleset.py",
         "ct count over 100 }}",
         "ct count over 10000 }}",
         (CAPTIVE + "test_enforcement.py::test_one_device_holds_a_hundred_connections_to_the_portal_at_most",),
@@ -541,7 +541,7 @@ MISTAKES = (
     Mistake(
         18,
         "Skip can be called as an address",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         'web.post(_LANGUAGE + "/skip", skip)',
         'web.route("*", _LANGUAGE + "/skip", skip)',
         (S + "test_free_passes.py::test_no_address_opens_the_door",),
@@ -549,7 +549,7 @@ MISTAKES = (
     Mistake(
         18,
         "there is a pass for a moment",
-        "captive/pages.py",
+        "captive/portal/pages.py",
         'ENTRANCE = [web.get("/", home)]',
         'ENTRANCE = [web.get("/", home), web.get("/tmp", lambda r: r.app[DOOR].open(r, "en"))]',
         (S + "test_free_passes.py::test_no_address_opens_the_door",),
@@ -565,7 +565,7 @@ MISTAKES = (
     Mistake(
         19,
         "anybody may speak to the gate",
-        "captive/gate_socket.py",
+        "captive/gate/callers.py",
         "if uid in (0, os.geteuid()):",
         "if uid >= 0:",
         (CAPTIVE + "test_gate.py::test_a_stranger_is_refused_even_where_the_file_would_let_them_in",),
@@ -573,7 +573,7 @@ MISTAKES = (
     Mistake(
         19,
         "a request may have any size",
-        "captive/gate.py",
+        "captive/gate/gate.py",
         "limit=MAX_REQUEST)",
         "limit=1 << 30)",
         (CAPTIVE + "test_gate.py::test_what_is_no_request_is_refused_and_nothing_happens",),
@@ -581,7 +581,7 @@ MISTAKES = (
     Mistake(
         19,
         "half a request counts",
-        "captive/gate.py",
+        "captive/gate/gate.py",
         r'if not line.endswith(b"\n"):',
         "if not line:",
         (S + "test_control_channel.py::test_half_a_request_holds_nobody_up_and_does_nothing",),
@@ -589,7 +589,7 @@ MISTAKES = (
     Mistake(
         19,
         "any site may read an answer",
-        "captive/guest_web.py",
+        "captive/portal/guest_web.py",
         '        "Server": "wificrm",\n',
         '        "Server": "wificrm",\n        "Access-Control-Allow-Origin": "*",\n',
         (S + "test_control_channel.py::test_no_other_site_may_read_an_answer",),

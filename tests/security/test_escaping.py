@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-import captive.pages
+import captive.portal.pages
 from crm.settings import Settings, StoreSection
 from crm.store import Store
 from crm.web import SETTINGS
@@ -147,7 +147,7 @@ async def test_an_error_tells_nothing_inside(tmp_path: Path, monkeypatch: pytest
         raise ValueError(f"{MARK} <script> /etc/wificrm/secrets")
 
     async with portal_at(tmp_path, Clock()) as portal:
-        monkeypatch.setattr(captive.pages, "render", fail)
+        monkeypatch.setattr(captive.portal.pages, "render", fail)
         page = await portal.guest().get("/en/rules")
     assert page.status == 500
     assert "/en/skip" in page.text

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import captive.listening
+import captive.portal.listening
 import crm.web
 from tests.captive.portal_app import Clock, Guest, Portal, portal_at
 from tests.security.conftest import NewStranger
@@ -58,7 +58,7 @@ def test_five_thousand_sockets_cost_the_oldest(new_stranger: NewStranger) -> Non
     flooding, guest = [new_stranger() for _ in range(50)], new_stranger()
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(flooding[0].connect())
-        for number in range(captive.listening.MAX_CONNECTIONS + 500):
+        for number in range(captive.portal.listening.MAX_CONNECTIONS + 500):
             stack.enter_context(flooding[number % 50].connect()).sendall(HALF_HEAD)
         first.settimeout(10)
         assert hung_up(first)
@@ -79,10 +79,10 @@ def hung_up(sock: socket.socket) -> bool:
 async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Portal]:
     """A portal whose deadlines are those of the product, only shorter."""
     monkeypatch.setattr(crm.web, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr(captive.listening, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(captive.listening, "LINGER_SECONDS", 0.2)
-    monkeypatch.setattr(captive.listening, "LIFE", 3.0)
-    monkeypatch.setattr(captive.listening, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(captive.portal.listening, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(captive.portal.listening, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(captive.portal.listening, "LIFE", 3.0)
+    monkeypatch.setattr(captive.portal.listening, "LOOK_EVERY", 0.2)
     async with portal_at(tmp_path, Clock()) as portal:
         yield portal
 

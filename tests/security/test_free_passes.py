@@ -7,12 +7,17 @@ import pytest
 from aiohttp import web
 
 import campaigns.pages
-import captive.pages
+import captive.portal.pages
 import surveys.pages
 from tests.security.conftest import NewStranger
 from tests.security.stranger import Stranger
 
-ROUTES = [*captive.pages.ENTRANCE, *captive.pages.ROUTES, *surveys.pages.ROUTES, *campaigns.pages.ROUTES]
+ROUTES = [
+    *captive.portal.pages.ENTRANCE,
+    *captive.portal.pages.ROUTES,
+    *surveys.pages.ROUTES,
+    *campaigns.pages.ROUTES,
+]
 WAYS_ONLINE = {"/{language:[a-z]{2,3}}/skip", "/{language:[a-z]{2,3}}/survey/{question:[A-Za-z0-9_]{1,32}}"}
 """The two forms: *Skip*, and the answer to the last question."""
 GUESSED = [

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import captive.door
-import captive.grants
-from captive.door import Door
+import captive.grants.grants
+import captive.portal.door
 from captive.gateway import GateClient, GatewayError, OpenGateway, Terms
-from captive.neighbours import Loopback
+from captive.kernel.neighbours import Loopback
+from captive.portal.door import Door
 from tests.captive.small_venue import needs_root, small_venue
 from tests.captive.test_grants import DAY, Clock, access, make, rows
 from tests.lab.loopback import Portal
@@ -79,8 +79,8 @@ async def test_a_device_with_a_new_mac_each_time_fills_no_memory(
     access, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Visits, marks and grants are bounded; what goes beyond is refused and not written down."""
-    monkeypatch.setattr(captive.door, "MAX_VISITS", 50)
-    monkeypatch.setattr(captive.grants, "MAX_DEVICES", 20)
+    monkeypatch.setattr(captive.portal.door, "MAX_VISITS", 50)
+    monkeypatch.setattr(captive.grants.grants, "MAX_DEVICES", 20)
     grants = await make(access, OpenGateway(), Clock())
     door = Door(grants, Loopback("guest"), b"k" * 32, "V")
     await door.start_day(DAY)

@@ -98,8 +98,8 @@ def shortened(fields: str) -> set[str]:
 def test_no_header_at_all(stranger: Stranger, version: str) -> None:
     """Without ``Host`` nobody can tell what was meant: the portal, or a refusal."""
     for head in (f"GET /en {version}\r\n\r\n", f"GET /en {version}\r\nHost:\r\n\r\n"):
-        reply = stranger.raw(head.encode(), end=True)
-        assert reply.status in (0, 302, 400)
+        reply = stranger.raw(head.encode())
+        assert reply.status in (302, 400)
         assert "127.0.0.1" in (reply.location or "127.0.0.1")
 
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from captive.probes import wanted_page
+from captive.portal.probes import wanted_page
 from tests.lab.page import Page
 from tests.security.conftest import NewStranger
 from tests.security.stranger import Stranger
