@@ -37,6 +37,7 @@ def hostapd_conf(tmp_path: Path) -> Path:
     path = tmp_path / "guest.conf"
     text = re.sub(r"^driver=.*$", "driver=none", text, flags=re.MULTILINE)
     text = re.sub(r"^ctrl_interface=.*$", f"ctrl_interface={tmp_path}/control", text, flags=re.MULTILINE)
+    text = text.replace("ctrl_interface_group=wificrm-gate", "ctrl_interface_group=0")  # no such group here
     path.write_text(re.sub(r"^bridge=.*\n", "", text, flags=re.MULTILINE))
     return path
 
@@ -75,6 +76,15 @@ def test_hostapd_opens_the_network_when_no_country_has_to_be_asked_of_a_radio(ho
 def test_hostapd_would_complain_of_a_mistake(hostapd_conf: Path):
     hostapd_conf.write_text(hostapd_conf.read_text() + "ap_isolation=1\n")
     assert "unknown configuration item 'ap_isolation'" in run_hostapd(hostapd_conf)
+
+
+def test_the_gate_and_not_the_portal_may_speak_to_hostapd():
+    lines = (SCRIPTS / "hostapd" / "guest.conf").read_text().splitlines()
+    group = next(line.partition("=")[2] for line in lines if line.startswith("ctrl_interface_group="))
+    assert group == directives("wificrm-gate.service")["SupplementaryGroups"]
+    portal = directives("wificrm.service")
+    assert group not in (portal["Group"], portal.get("SupplementaryGroups"), portal["User"])
+    assert f"u {group} " in (SCRIPTS / "systemd" / "wificrm.sysusers").read_text()  # and its group with it
 
 
 def test_the_wifi_is_open_and_keeps_phones_apart():
