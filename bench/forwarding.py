@@ -12,7 +12,7 @@ import time
 
 from bench.table import Row
 from captive.gateway import GateClient, Terms, device_key
-from captive.ruleset import TABLE
+from captive.kernel.ruleset import TABLE
 from tests.lab.journey import skip
 from tests.lab.phone import Phone
 from tests.lab.traffic import Traffic

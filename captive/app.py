@@ -14,18 +14,20 @@ from aiohttp import web
 
 import campaigns.console
 import campaigns.pages
-import captive.pages
+import captive.portal.pages
 import surveys.console
 import surveys.pages
 from campaigns.notices import VenueNotices
 from captive.certificate import Certificate
 from captive.connections.retention import Retention
 from captive.connections.start import start_journal
-from captive.door import Door
-from captive.first_page import FirstPages
 from captive.gateway import GateClient, Gateway, OpenGateway
-from captive.grants import Grants
-from captive.guest_web import (
+from captive.grants.grants import Grants
+from captive.grants.policy import Policy
+from captive.kernel.neighbours import Loopback, Neighbours, follow_neighbours
+from captive.portal.door import Door
+from captive.portal.first_page import FirstPages
+from captive.portal.guest_web import (
     CERTIFICATE,
     DOOR,
     GATED,
@@ -35,11 +37,9 @@ from captive.guest_web import (
     make_frame,
     make_guest_middleware,
 )
-from captive.listening import listen
-from captive.neighbours import Loopback, Neighbours, follow_neighbours
-from captive.pages import DEMO, FIRST_PAGES
-from captive.policy import Policy
-from captive.published import Published
+from captive.portal.listening import listen
+from captive.portal.pages import DEMO, FIRST_PAGES
+from captive.portal.published import Published
 from captive.regular import Step, repeat
 from captive.store_care import StoreCare
 from crm.console import MAX_CONSOLE_FORM, add_console
@@ -126,7 +126,7 @@ def make_portal(
     }
     app[FIRST_PAGES] = FirstPages(app, settings, first_frame, demo=demo)
     # Looked through in this order for each request: first what is asked for most.
-    own, asked, told = captive.pages, surveys.pages, campaigns.pages
+    own, asked, told = captive.portal.pages, surveys.pages, campaigns.pages
     app.add_routes([*own.ENTRANCE, *asked.ROUTES, *own.ROUTES, *told.ROUTES])
     return app
 

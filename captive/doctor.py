@@ -9,12 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from captive.advertiser import is_advertised
-from captive.box_check import NO_EGRESS, find_problems
+from captive.advertise.advertiser import is_advertised
+from captive.box.check import NO_EGRESS, find_problems
 from captive.certificate import WARN_DAYS, judge_served
 from captive.connections.state import describe
-from captive.firewall import Firewall
 from captive.gateway import GateClient, GatewayError
+from captive.kernel.firewall import Firewall
 from captive.store_care import sqlite_path
 from crm.errors import SetupError
 from crm.salvage import kept_aside

@@ -17,8 +17,10 @@ MODULES = [
 RULES = (
     "crm/times.py", "crm/tokens.py", "crm/splice.py", "crm/colours.py", "surveys/questions.py", "surveys/answers.py",
     "surveys/masking.py", "surveys/counts.py", "surveys/scores.py", "surveys/suppression.py",
-    "campaigns/announcements.py", "crm/opening_hours.py", "captive/policy.py", "captive/rfc8908.py",
-    "captive/public_services.py", "captive/probes.py", "captive/ruleset.py", "captive/dnsmasq.py", "captive/advertisement.py",
+    "campaigns/announcements.py", "crm/opening_hours.py", "captive/grants/policy.py", "captive/portal/rfc8908.py",
+    "captive/portal/public_services.py", "captive/portal/probes.py", "captive/kernel/ruleset.py",
+    "captive/kernel/metering.py", "captive/kernel/dns_limits.py", "captive/kernel/garden.py",
+    "captive/box/dnsmasq.py", "captive/advertise/advertisement.py", "captive/grants/deadlines.py",
 )  # fmt: skip
 FORBIDDEN_IN_RULES = {"aiohttp", "sqlalchemy", "pandas", "os", "subprocess", "socket", "asyncio", "time"}
 
@@ -77,7 +79,7 @@ def test_only_settings_reads_the_environment() -> None:
             for node in ast.walk(ast.parse(path.read_text("utf-8")))
         )
     ]
-    assert sorted(readers) == ["captive/resolver.py", "crm/settings.py"], "resolver.py reads PATH only"
+    assert sorted(readers) == ["captive/box/resolver.py", "crm/settings.py"], "resolver.py reads PATH only"
 
 
 def test_nothing_is_run_through_a_shell() -> None:

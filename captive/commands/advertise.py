@@ -4,7 +4,7 @@ import argparse
 
 import structlog
 
-from captive.advertiser import serve_advertiser
+from captive.advertise.advertiser import serve_advertiser
 from crm.command_line import add_config
 from crm.log import start_log
 from crm.settings_file import load_settings

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from captive.commands.places import with_store
 from captive.gateway import key_parts
-from captive.store import KeptGrant, insert_wishes, select_grants, select_wishes
+from captive.grants.store import KeptGrant, insert_wishes, select_grants, select_wishes
 from crm.command_line import add_place, fail, say
 from crm.settings import Settings
 from crm.store import Store

@@ -4,8 +4,8 @@ import argparse
 
 import msgspec
 
-from captive import box
-from captive.box_watch import watch
+from captive.box import box
+from captive.box.watch import watch
 from captive.signals import catch_stop
 from crm.command_line import add_config
 from crm.log import start_log

@@ -75,7 +75,7 @@ class _Session(msgspec.Struct, gc=False):
 
 
 class ConnectionLog:
-    """A `captive.journal.Journal` that keeps what it is told. `start` it, and `close` it at the end."""
+    """A `captive.grants.journal.Journal` that keeps what it is told. `start` it, and `close` it at the end."""
 
     def __init__(
         self,

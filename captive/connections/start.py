@@ -4,9 +4,9 @@ from contextlib import AsyncExitStack, suppress
 from importlib import import_module
 from typing import Any
 
-from captive.journal import Journal, NoJournal
-from captive.neighbours import Neighbours
-from captive.store import select_grants
+from captive.grants.journal import Journal, NoJournal
+from captive.grants.store import select_grants
+from captive.kernel.neighbours import Neighbours
 from crm.settings import Settings
 from crm.store import STORE_ERRORS, Store
 from crm.web import Clock

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from captive.tables import metadata
+from captive.grants.tables import metadata
 from crm.migrate import run_steps
 
 run_steps(context, metadata)  # type: ignore[arg-type]

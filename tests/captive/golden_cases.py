@@ -5,9 +5,9 @@ python -m tests.captive.golden_cases
 
 from pathlib import Path
 
+from captive.box.dnsmasq import render_dnsmasq
 from captive.certificate import Verdict, offered_api
-from captive.dnsmasq import render_dnsmasq
-from captive.ruleset import render_ruleset
+from captive.kernel.ruleset import render_ruleset
 from crm.settings import Settings
 from crm.settings_file import parse_settings
 

@@ -138,7 +138,7 @@ class SmallVenue:
 
     def gate(self) -> subprocess.Popen[str]:
         """Start the gate on the box; returns when it takes calls."""
-        script = "from captive.gate import serve_gate; import uvloop"
+        script = "from captive.gate.gate import serve_gate; import uvloop"
         process = self.box.start(
             *self._python(f"{script}; uvloop.run(serve_gate(settings, lambda: print('open', flush=True)))")
         )
@@ -154,9 +154,7 @@ class SmallVenue:
         raise RuntimeError(heard)
 
     def _python(self, script: str) -> list[str]:
-        head = (
-            "from pathlib import Path; from captive import box; from crm.settings_file import load_settings"
-        )
+        head = "from pathlib import Path; from captive.box import box; from crm.settings_file import load_settings"
         return [
             sys.executable,
             "-c",

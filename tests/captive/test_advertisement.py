@@ -16,7 +16,7 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptSrcLLAddr,
 )
 
-from captive.advertisement import (
+from captive.advertise.advertisement import (
     ALL_NODES,
     INITIAL,
     MAX_ASKERS,

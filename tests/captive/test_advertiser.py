@@ -15,8 +15,8 @@ from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6ND_RS, ICMPv6NDOptPrefixInfo, 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from captive.advertisement import MAX_ASKERS, MIN_APART
-from captive.advertiser import ANNOUNCED
+from captive.advertise.advertisement import MAX_ASKERS, MIN_APART
+from captive.advertise.advertiser import ANNOUNCED
 from tests.captive.small_venue import MAC, SmallVenue, eventually, needs_root, small_venue
 
 pytestmark = [needs_root, pytest.mark.lab]
@@ -195,7 +195,7 @@ def test_an_interface_may_go_and_come(venue: SmallVenue):
 
 
 def test_one_is_enough_and_can_be_seen(venue: SmallVenue):
-    seen = ("-c", "from captive.advertiser import is_advertised; print(is_advertised())")
+    seen = ("-c", "from captive.advertise.advertiser import is_advertised; print(is_advertised())")
     assert venue.box.run(sys.executable, *seen).stdout == "False\n"
     command = (sys.executable, "-m", "captive.cli", "advertise", "--config", str(venue.config))
     with advertising(venue):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from captive import box
+from captive.box import box
 from crm.settings import Settings
 from tests.captive.small_venue import BOX4, SmallVenue, eventually, needs_root, small_venue
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from captive.deadlines import time_left, written_end
 from captive.gateway import OpenGateway, Terms, device_key
-from captive.grants import Grants
-from captive.policy import Policy
+from captive.grants.deadlines import time_left, written_end
+from captive.grants.grants import Grants
+from captive.grants.policy import Policy
 from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store

@@ -13,7 +13,7 @@ import captive.connections.retention
 from captive.connections.keys import open_sealed, write_public
 from captive.connections.records import Pairing, Session, in_order, unpack
 from captive.connections.store import insert_records, opened, transaction
-from captive.store import insert_wishes
+from captive.grants.store import insert_wishes
 from crm.errors import SetupError
 from crm.settings import ConnectionLogSection
 from crm.store import open_store

@@ -16,9 +16,9 @@ from sqlalchemy import text
 from captive.cli import parse
 from captive.commands import device
 from captive.gateway import OpenGateway, device_key
-from captive.grants import Grants
-from captive.policy import Policy
-from captive.store import CountRow, save_counts
+from captive.grants.grants import Grants
+from captive.grants.policy import Policy
+from captive.grants.store import CountRow, save_counts
 from crm.engines import make_engine
 from crm.migrate import migrate
 from crm.settings import Network

@@ -4,11 +4,12 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from captive.dnsmasq import render_dnsmasq
+from captive.box.dnsmasq import render_dnsmasq
 from crm.settings import Settings
 from crm.settings_file import parse_settings
 from tests.captive.golden_cases import CASES, dnsmasq_of, settings_of
@@ -130,6 +131,10 @@ def packed(*addresses: str) -> list[bytes]:
 
 @needs_root
 @pytest.mark.lab
+def tells_the_time(venue: SmallVenue, clock: str) -> bool:
+    return venue.ask_udp(clock, 123) == "the time"
+
+
 class TestAnswers:
     def test_the_world_is_answered_truthfully(self, venue: SmallVenue):
         assert venue.resolve("www.example", A) == (0, packed(WORLD4))
@@ -168,7 +173,7 @@ class TestAnswers:
         for kind, clock in ((A, WORLD4), (AAAA, WORLD6)):
             assert venue.ask_udp(clock, 123) != "the time"
             assert venue.resolve("time.apple.com", kind) == (0, packed(clock))
-            assert eventually(lambda clock=clock: venue.ask_udp(clock, 123) == "the time")
+            assert eventually(partial(tells_the_time, venue, clock))
             assert venue.ask_udp(clock, 124) in ("No route to host", "Permission denied")
             assert venue.ask_tcp(clock, 123) == "ConnectionRefusedError"
 

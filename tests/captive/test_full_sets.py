@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from captive.ruleset import MAX_DEVICES
+from captive.kernel.ruleset import MAX_DEVICES
 from tests.captive.small_venue import MAC, WORLD4, SmallVenue, needs_root, small_venue
 
 pytestmark = [pytest.mark.lab, needs_root]
@@ -63,7 +63,7 @@ def test_full_sets_stop_no_traffic_and_no_count_and_strays_are_swept_out(venue: 
 
     swept = (
         "(lambda wall: (wall.forget_counts(strays := wall.strays()), len(strays))[1])"
-        "(__import__('captive.firewall').firewall.Firewall(settings))"
+        "(__import__('captive.kernel.firewall').firewall.Firewall(settings))"
     )
     done = venue.command(swept)
     assert done.stdout.strip() == str(MAX_DEVICES), done.stderr

@@ -362,7 +362,7 @@ class TestOneGateAfterAnother:
 
     def test_without_the_capability_it_says_so(self, venue: SmallVenue):
         words = venue._python(
-            "import uvloop; from captive.gate import serve_gate; uvloop.run(serve_gate(settings, print))"
+            "import uvloop; from captive.gate.gate import serve_gate; uvloop.run(serve_gate(settings, print))"
         )
         done = venue.box.run(
             "setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", *words, check=False
@@ -373,7 +373,7 @@ class TestOneGateAfterAnother:
     def test_that_capability_is_enough(self, venue: SmallVenue):
         caps = "--bounding-set=-all,+net_admin"
         words = venue._python(
-            "import uvloop; from captive.gate import serve_gate;"
+            "import uvloop; from captive.gate.gate import serve_gate;"
             " uvloop.run(serve_gate(settings, lambda: print('open', flush=True)))"
         )
         state = Path(venue.settings.state)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from captive.door import Door
 from captive.gateway import OpenGateway, Terms, device_key
-from captive.grants import Grants
-from captive.neighbours import Loopback
-from captive.policy import Policy
+from captive.grants.grants import Grants
+from captive.grants.policy import Policy
+from captive.kernel.neighbours import Loopback
+from captive.portal.door import Door
 from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store

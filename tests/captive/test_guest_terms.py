@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from captive import book, grants
 from captive.gateway import Lease, OpenGateway
+from captive.grants import book, grants
 from crm.settings import Grant, Network
 from tests.captive.portal_app import Clock, Guest, Page, Portal, portal_at
 

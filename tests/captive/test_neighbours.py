@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-from captive.neighbours import follow_neighbours
+from captive.kernel.neighbours import follow_neighbours
 from crm.settings import Network
 from tests.lab.namespace import Namespace, Run, missing
 

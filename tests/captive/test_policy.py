@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from captive.policy import Policy, Refusal, Taken, Usage
+from captive.grants.policy import Policy, Refusal, Taken, Usage
 from crm.settings import Grant, Network
 
 MAC = "02:00:00:00:00:01"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from captive.certificate import API_PATH
-from captive.neighbours import Loopback
+from captive.kernel.neighbours import Loopback
 from crm import tokens
 from crm.settings import secret
 from tests.captive.portal_app import Clock, Portal, portal_at

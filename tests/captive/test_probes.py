@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captive.probes import MAX_URL, host_name, wanted_page
+from captive.portal.probes import MAX_URL, host_name, wanted_page
 
 PAGE = "text/html,application/xhtml+xml"
 

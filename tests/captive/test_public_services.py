@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from captive.demo import demo_settings
-from captive.public_services import service_hosts
+from captive.portal.public_services import service_hosts
 
 
 def test_pages_of_the_state_are_links_and_what_serves_them_is_not() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from captive.certificate import API_PATH
-from captive.rfc8908 import api_state, prefers_page
+from captive.portal.rfc8908 import api_state, prefers_page
 from crm.settings import Grant, Network
 from tests.captive.portal_app import Clock, Portal, free_port, portal_at
 from tests.lab.certificates import Authority

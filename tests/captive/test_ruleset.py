@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from captive.ruleset import chains_of, render_ruleset
+from captive.kernel.ruleset import chains_of, render_ruleset
 from tests.captive.golden_cases import CASES, GOLDEN, rendered, settings_of
 from tests.captive.small_venue import needs_root
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from captive import book, grants
 from captive.gateway import Lease, OpenGateway, device_key
-from captive.grants import COUNT_EVERY, Grants
-from captive.policy import Policy, Refusal
-from captive.store import insert_wishes
+from captive.grants import book, grants
+from captive.grants.grants import COUNT_EVERY, Grants
+from captive.grants.policy import Policy, Refusal
+from captive.grants.store import insert_wishes
 from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store

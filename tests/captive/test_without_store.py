@@ -20,8 +20,8 @@ from captive.app import running
 from captive.demo import demo_settings
 from captive.doctor import examine
 from captive.gateway import OpenGateway, device_key
-from captive.grants import Grants
-from captive.policy import Policy
+from captive.grants.grants import Grants
+from captive.grants.policy import Policy
 from crm.migrate import migrate
 from crm.settings import Network, StoreSection
 from crm.store import open_store

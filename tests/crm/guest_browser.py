@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from captive.guest_web import guest_headers, guest_style
+from captive.portal.guest_web import guest_headers, guest_style
 from tests.crm.guest_pages import ACCENT
 
 CHROMIUM = "/usr/bin/chromium"

@@ -8,8 +8,8 @@ from aiohttp import web
 from markupsafe import Markup
 
 from captive.demo import PUBLIC_SERVICES
-from captive.door import Standing
-from captive.guest_web import guest_style
+from captive.portal.door import Standing
+from captive.portal.guest_web import guest_style
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import ConnectionLogSection, Grant

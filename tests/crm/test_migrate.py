@@ -8,9 +8,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 
-import captive.tables
+import captive.grants.tables
 import crm.tables
-from captive.store import KeptGrant, select_grants
+from captive.grants.store import KeptGrant, select_grants
 from crm.engines import make_engine
 from crm.errors import SetupError
 from crm.migrate import migrate
@@ -32,7 +32,7 @@ async def test_the_access_store_too(tmp_path: Path) -> None:
     access = open_store(dsn)
     async with access.read() as conn:
         differences = await conn.run_sync(
-            lambda c: compare_metadata(MigrationContext.configure(c), captive.tables.metadata)
+            lambda c: compare_metadata(MigrationContext.configure(c), captive.grants.tables.metadata)
         )
     await access.close()
     assert differences == []

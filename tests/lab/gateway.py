@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from captive.advertiser import is_advertised
+from captive.advertise.advertiser import is_advertised
 from captive.gateway import GateClient, Lease
 from tests.lab.certificates import Authority
 from tests.lab.internet import RESOLVER4

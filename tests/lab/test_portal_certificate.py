@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from scapy.layers.inet6 import ICMPv6ND_RA, ICMPv6NDOptPrefixInfo, ICMPv6NDOptRDNSS
 
-from captive.advertisement import captive_portal_option
+from captive.advertise.advertisement import captive_portal_option
 from tests.lab.conftest import NewPhone
 from tests.lab.gateway import ADDRESS6, BRIDGE_MAC, NAME
 from tests.lab.namespace import stop

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -196,6 +197,10 @@ def test_killed_while_the_table_is_lost(phone: Phone, gateway: Gateway, name: st
     assert eventually(lambda: is_online(phone))
 
 
+def knows_it_is_open(phone: Phone) -> bool:
+    return b'"captive":false' in phone.get(phone.api).body
+
+
 def _allowed(gateway: Gateway, phone: Phone) -> bool:
     with contextlib.suppress(RuntimeError):
         return phone.mac in gateway.allowed()
@@ -224,7 +229,7 @@ def test_a_broken_access_store_ends_nobodys_lease(new_phone: NewPhone, gateway: 
     assert after.keys() == before.keys()
     assert all(after[mac] <= before[mac] for mac in before), "nobody gets more time"
     assert flow.grows()
-    assert all(eventually(lambda each=each: b'"captive":false' in each.get(each.api).body) for each in phones)
+    assert all(eventually(partial(knows_it_is_open, each)) for each in phones)
     asides = sorted(gateway.home.glob("data/access.db.broken-*Z"))
     assert len(asides) == (harm != "gone")
     with contextlib.suppress(RuntimeError):  # what else it finds is not the point here

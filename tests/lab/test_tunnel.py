@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from scapy.layers.dns import DNS, DNSQR, DNSRROPT
 
-from captive.dns_limits import LONGEST_QUESTION
+from captive.kernel.dns_limits import LONGEST_QUESTION
 from tests.lab.conftest import NewPhone
 from tests.lab.gateway import ADDRESS4, ADDRESS6
 from tests.lab.internet import LARGE_NAME, TUNNEL_SERVER, TUNNEL_ZONE

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import structlog
 
-from captive.advertisement import (
+from captive.advertise.advertisement import (
     ALL_NODES,
     ALL_ROUTERS,
     HOP_LIMIT,

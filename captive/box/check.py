@@ -8,10 +8,10 @@ import subprocess
 
 import msgspec
 
-from captive.dnsmasq import render_dnsmasq
-from captive.firewall import Firewall
-from captive.resolver import find_program, resolver_pid
-from captive.ruleset import TABLE
+from captive.box.dnsmasq import render_dnsmasq
+from captive.box.resolver import find_program, resolver_pid
+from captive.kernel.firewall import Firewall
+from captive.kernel.ruleset import TABLE
 from crm.settings import Network, Settings
 
 _API = "https://portal.example/api"

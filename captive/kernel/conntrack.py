@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Collection
 
-from captive.netlink import Netlink, attribute, attributes
+from captive.kernel.netlink import Netlink, attribute, attributes
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
 RTM_NEWNEIGH, RTM_GETNEIGH = 28, 30

@@ -4,15 +4,15 @@ Uploads are met in the forward hook of table inet, where the sender's MAC is sti
 where they leave for the device, in the egress hook of table netdev (Linux 5.16), the first place where the
 receiver's MAC is known for both address families; the box's own answers pass there uncounted.
 
-The forward hook sees IP packets, the egress hook whole frames; `captive.firewall` counts both as frames.
+The forward hook sees IP packets, the egress hook whole frames; `captive.kernel.firewall` counts both as frames.
 What the kernel handles as one piece (TCP, up to 64 KiB) counts as one frame, with one set of headers.
 """
 
 from collections.abc import Collection
 from typing import Literal
 
-from captive.dns_limits import told_rule, told_set
-from captive.nft_text import block
+from captive.kernel.dns_limits import told_rule, told_set
+from captive.kernel.nft_text import block
 from crm.settings import Network, Settings
 
 DOWNWARD = 0x0800_0000

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from captive.deadlines import time_left
 from captive.gateway import key_parts
-from captive.marks import Marks
-from captive.policy import Policy, Reason, Refusal, Taken, Usage
-from captive.store import KeptGrant
+from captive.grants.deadlines import time_left
+from captive.grants.marks import Marks
+from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
+from captive.grants.store import KeptGrant
 from crm.times import is_sound
 from crm.web import Clock
 
@@ -47,7 +47,7 @@ def read_back(row: KeptGrant, policy: Policy, now: datetime, loop_now: float) ->
 
 
 class Book:
-    """What pages ask; `captive.grants.Grants` is what changes it."""
+    """What pages ask; `captive.grants.grants.Grants` is what changes it."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ address can use it, and goes on as long as it is used.
 
 from collections.abc import Sequence
 
-from captive.nft_text import block
+from captive.kernel.nft_text import block
 from crm.settings import Network, Settings
 
 WEB = "meta l4proto . th dport { tcp . 80, tcp . 443, udp . 443 }"

@@ -5,10 +5,10 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from captive.door import NEW, Standing
-from captive.guest_web import HEADERS
-from captive.public_services import service_hosts
-from captive.wording import duration
+from captive.portal.door import NEW, Standing
+from captive.portal.guest_web import HEADERS
+from captive.portal.public_services import service_hosts
+from captive.portal.wording import duration
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Network, Settings
 from crm.splice import MARK, SplicedPage

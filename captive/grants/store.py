@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select, upd
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from captive.policy import Usage
-from captive.tables import asked, day_secret, grant, usage, wish
+from captive.grants.policy import Usage
+from captive.grants.tables import asked, day_secret, grant, usage, wish
 
 
 class GrantRow(msgspec.Struct, frozen=True):

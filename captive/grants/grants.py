@@ -14,15 +14,14 @@ from pathlib import Path
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from captive.book import Book, Held, now_on_loop, read_back
-from captive.deadlines import written_end
 from captive.gateway import Gateway, GatewayError, Lease, Terms, key_parts
-from captive.journal import Journal, NoJournal
-from captive.ledger import Ledger
-from captive.marks import Marks
-from captive.policy import Policy, Taken, Usage
-from captive.ruleset import MAX_DEVICES
-from captive.store import (
+from captive.grants.book import Book, Held, now_on_loop, read_back
+from captive.grants.deadlines import written_end
+from captive.grants.journal import Journal, NoJournal
+from captive.grants.ledger import Ledger
+from captive.grants.marks import Marks
+from captive.grants.policy import Policy, Taken, Usage
+from captive.grants.store import (
     CountRow,
     GrantRow,
     KeptGrant,
@@ -35,6 +34,7 @@ from captive.store import (
     select_grants,
     select_wishes,
 )
+from captive.kernel.ruleset import MAX_DEVICES
 from crm.store import Store
 from crm.times import is_sound
 from crm.web import Clock

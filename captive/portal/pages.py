@@ -11,14 +11,14 @@ import structlog
 from aiohttp import hdrs, web
 
 from captive.certificate import API_PATH
-from captive.door import DEVICE, PREPARED, Visit
-from captive.first_page import FirstPages
 from captive.gateway import GatewayError, key_parts
-from captive.guest_web import DOOR, guest_language
-from captive.metering import MEGABYTE
-from captive.public_services import service_hosts
-from captive.rfc8908 import MEDIA_TYPE, api_state, prefers_page
-from captive.wording import duration
+from captive.kernel.metering import MEGABYTE
+from captive.portal.door import DEVICE, PREPARED, Visit
+from captive.portal.first_page import FirstPages
+from captive.portal.guest_web import DOOR, guest_language
+from captive.portal.public_services import service_hosts
+from captive.portal.rfc8908 import MEDIA_TYPE, api_state, prefers_page
+from captive.portal.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Network

@@ -17,10 +17,9 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from captive.box import make_folder, meant_up
-from captive.conntrack import addresses_of, forget_flows
-from captive.firewall import Firewall, FirewallError
-from captive.gate_socket import MAX_CLIENTS, group_id, listen, refusal_of
+from captive.box.box import make_folder, meant_up
+from captive.gate.callers import MAX_CLIENTS, group_id, listen, refusal_of
+from captive.gate.hostapd import send_away
 from captive.gateway import (
     MAX_DEVICES,
     MAX_REQUEST,
@@ -33,10 +32,11 @@ from captive.gateway import (
     Terms,
     key_parts,
 )
-from captive.hostapd import send_away
-from captive.isolation import keep_isolated
+from captive.kernel.conntrack import addresses_of, forget_flows
+from captive.kernel.firewall import Firewall, FirewallError
+from captive.kernel.isolation import keep_isolated
+from captive.kernel.table_watch import watch_table
 from captive.signals import until_stopped
-from captive.table_watch import watch_table
 from crm.errors import SetupError
 from crm.settings import Settings
 

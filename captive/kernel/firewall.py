@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from nftables import Nftables
 
-from captive.garden import host_set_names
 from captive.gateway import Lease, Terms
-from captive.metering import FRAME_HEADER, metered_sets
-from captive.nft_listing import (
+from captive.kernel.garden import host_set_names
+from captive.kernel.metering import FRAME_HEADER, metered_sets
+from captive.kernel.nft_listing import (
     Chain,
     Concatenated,
     Counter,
@@ -22,7 +22,7 @@ from captive.nft_listing import (
     chains_in_text,
     items_of,
 )
-from captive.ruleset import TABLE, chains_of, render_ruleset
+from captive.kernel.ruleset import TABLE, chains_of, render_ruleset
 from crm.errors import SetupError
 from crm.settings import Network, Settings
 

@@ -11,7 +11,7 @@ import time
 
 import structlog
 
-from captive import box
+from captive.box import box
 from crm.errors import SetupError
 from crm.settings import Settings
 

@@ -10,9 +10,9 @@ from functools import partial
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from captive.gateway import key_parts
-from captive.ledger import Ledger
-from captive.policy import Usage
-from captive.store import Day, delete_asked, select_day
+from captive.grants.ledger import Ledger
+from captive.grants.policy import Usage
+from captive.grants.store import Day, delete_asked, select_day
 from crm.times import UNDATED
 
 MAX_KEPT = 20_000

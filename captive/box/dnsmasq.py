@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from captive.garden import LONGEST_ANSWER, render_hosts
-from captive.ruleset import TABLE
+from captive.kernel.garden import LONGEST_ANSWER, render_hosts
+from captive.kernel.ruleset import TABLE
 from crm.settings import Network, Settings
 
 LEASES = "dnsmasq.leases"

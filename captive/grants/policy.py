@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from captive.metering import MEGABYTE
+from captive.kernel.metering import MEGABYTE
 from crm.opening_hours import open_until, opens_next, parse_hours
 from crm.settings import Grant, Network
 

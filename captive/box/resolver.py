@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from captive.dnsmasq import CONFIGURATION, LEASES, PIDFILE
+from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
 from crm.errors import SetupError
 from crm.settings import Settings
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from captive.advertiser import ANNOUNCED, is_advertised
-from captive.box_check import find_problems
+from captive.advertise.advertiser import ANNOUNCED, is_advertised
+from captive.box.check import find_problems
+from captive.box.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
+from captive.box.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
 from captive.certificate import judge_served, offered_api
-from captive.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
-from captive.firewall import Firewall, FirewallError
-from captive.isolation import isolate_ports, isolation_problems
-from captive.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
-from captive.ruleset import render_ruleset
-from captive.sysctls import read_sysctl, wanted_sysctls, write_sysctl
+from captive.kernel.firewall import Firewall, FirewallError
+from captive.kernel.isolation import isolate_ports, isolation_problems
+from captive.kernel.ruleset import render_ruleset
+from captive.kernel.sysctls import read_sysctl, wanted_sysctls, write_sysctl
 from crm.errors import SetupError
 from crm.settings import Settings
 

@@ -15,9 +15,9 @@ import structlog
 from aiohttp import web
 
 from captive.gateway import GatewayError, key_parts
-from captive.grants import Grants
-from captive.neighbours import Neighbours
-from captive.policy import Reason, Refusal
+from captive.grants.grants import Grants
+from captive.grants.policy import Reason, Refusal
+from captive.kernel.neighbours import Neighbours
 from crm import tokens
 from crm.errors import UserError
 from crm.times import UNDATED

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from multidict import CIMultiDict, istr
 
 from captive.certificate import Certificate
-from captive.door import DEVICE, Door
-from captive.probes import host_name, wanted_page
+from captive.portal.door import DEVICE, Door
+from captive.portal.probes import host_name, wanted_page
 from crm.colours import page_style
 from crm.errors import UserError
 from crm.settings import Settings

@@ -7,7 +7,7 @@ asks and is told is limited in bytes, whatever the record type, UDP and TCP toge
 addresses it has as many as it likes.
 """
 
-from captive.nft_text import block
+from captive.kernel.nft_text import block
 from crm.settings import Network, Settings
 
 STARVED = 0x0400_0000

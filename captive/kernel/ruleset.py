@@ -12,10 +12,10 @@ The shape of the refusals follows what phones were seen to need: port 80 is answ
 import ipaddress
 from collections.abc import Collection
 
-from captive.dns_limits import ASK_CHAINS, ask_chains, asked_sets
-from captive.garden import from_elsewhere, host_sets, hosts_rules, own_way
-from captive.metering import DOWNWARD, netdev_table, set_kinds, upward_limits
-from captive.nft_text import block
+from captive.kernel.dns_limits import ASK_CHAINS, ask_chains, asked_sets
+from captive.kernel.garden import from_elsewhere, host_sets, hosts_rules, own_way
+from captive.kernel.metering import DOWNWARD, netdev_table, set_kinds, upward_limits
+from captive.kernel.nft_text import block
 from crm.settings import Network, Settings
 
 TABLE = "wificrm"

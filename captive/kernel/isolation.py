@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import structlog
 
-from captive.netlink import Netlink, attribute, attributes
+from captive.kernel.netlink import Netlink, attribute, attributes
 
 log = structlog.get_logger()
 

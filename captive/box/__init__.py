@@ -1,0 +1,1 @@
+"""This box as the guests' gateway: put up, checked, watched, taken down."""

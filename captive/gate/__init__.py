@@ -1,0 +1,1 @@
+"""The privileged process beside the portal."""

@@ -1,0 +1,1 @@
+"""Who is online, on what terms, and how that is kept."""

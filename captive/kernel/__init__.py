@@ -1,0 +1,1 @@
+"""What is asked of Linux: tables, flows, neighbours, ports, parameters."""

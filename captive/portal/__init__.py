@@ -1,0 +1,1 @@
+"""What guests meet: redirects, pages, the API for phones."""
