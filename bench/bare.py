@@ -1,4 +1,4 @@
-"""The limit of the page: an aiohttp handler that sends the same bytes, headers included.
+"""The limit of page and redirect: an aiohttp handler that sends the same bytes, headers included.
 
 ``python -m bench.bare PORT FILE``: FILE holds a whole answer as it came over the wire.
 """
@@ -17,11 +17,17 @@ OWN = ("content-length", "date")
 def main(port: int, file: Path) -> None:
     """Serve until stopped."""
     head, _, body = file.read_bytes().partition(b"\r\n\r\n")
-    lines = [line.split(": ", 1) for line in head.decode().split("\r\n")[1:]]
+    first, *rest = head.decode().split("\r\n")
+    status = int(first.split()[1])
+    lines = [line.split(": ", 1) for line in rest]
     headers = CIMultiDict((name, value) for name, value in lines if name.lower() not in OWN)
+    closing = headers.get("Connection") == "close"
 
     async def page(_request: web.Request) -> web.Response:
-        return web.Response(body=body, headers=headers)
+        response = web.Response(status=status, body=body, headers=headers)
+        if closing:
+            response.force_close()
+        return response
 
     app = web.Application()
     app.router.add_get("/", page)
