@@ -93,7 +93,13 @@ def test_no_question_is_none() -> None:
 
 def test_only_shipped_names_are_opened() -> None:
     assert load_questionnaire("nhanh").key == "nhanh"
-    assert [question.factor for question in load_questionnaire("chuan").questions] == ["1", "2", "3", "4", "5"]
+    assert [question.factor for question in load_questionnaire("chuan").questions] == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+    ]
     for name in ("another", "../settings", "", "nhanh.toml"):
         with pytest.raises(SetupError, match="there are: chuan, nhanh"):
             load_questionnaire(name)
