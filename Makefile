@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 DATA ?= demo-data
 
-.PHONY: help demo test venv lint bench broken-builds lock clean system
+.PHONY: help demo test venv lint bench soak broken-builds lock clean system
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ broken-builds: $(VENV)/.dev  ## see the security tests fail, each on its deliber
 
 system:  # what tests need of the system: installed on Debian as root, named elsewhere
 	@tests/install_system
+
+soak: system $(VENV)/.dev  ## 20,000 devices come and go, time compressed; what is left over (about 10 minutes, root)
+	$(BIN)/python -m tests.soak
 
 bench: $(VENV)/.dev  ## the figures, each beside its limit
 	$(BIN)/python -m bench

@@ -7,11 +7,13 @@ than the portal can bear. nft lets one device have a hundred; this looks at all 
 
 import asyncio
 import contextlib
+import logging
 import resource
 from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from captive.certificate import Certificate
 from crm.errors import SetupError
@@ -30,6 +32,17 @@ HANDSHAKE_SECONDS = 10.0
 LOOK_EVERY = 1.0
 
 
+class _Requests(logging.Filter):
+    """Drops what aiohttp says, as an error, of bytes that are no request: strangers do not fill our journal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether *record* is of a fault of ours."""
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_requests = _Requests()
+
+
 async def listen(
     stack: contextlib.AsyncExitStack,
     settings: Settings,
@@ -42,6 +55,7 @@ async def listen(
 
     *stack* closes them. Raises `SetupError` when one cannot be had.
     """
+    logging.getLogger("aiohttp.server").addFilter(_requests)
     guest = web.AppRunner(
         portal,
         access_log=None,

@@ -63,7 +63,7 @@ def test_full_sets_stop_no_traffic_and_no_count_and_strays_are_swept_out(venue: 
 
     swept = (
         "(lambda wall: (wall.forget_counts(strays := wall.strays()), len(strays))[1])"
-        "(__import__('captive.kernel.firewall').firewall.Firewall(settings))"
+        "(__import__('captive.kernel.firewall').kernel.firewall.Firewall(settings))"
     )
     done = venue.command(swept)
     assert done.stdout.strip() == str(MAX_DEVICES), done.stderr
