@@ -16,8 +16,9 @@ PORTS = range(5201, 5221)
 
 
 class Carried(NamedTuple):
-    """What a run carried: payload *bytes* that arrived, at how many *kbit* a second; the least of its flows' bytes."""
+    """What a run carried: payload *sent*, *bytes* of it that arrived, *kbit* of them a second; the *least* flow's."""
 
+    sent: int
     bytes: int
     kbit: float
     least: int
@@ -41,7 +42,9 @@ class Exchange:
         ended = told["end"]
         whole = ended.get("sum_received") or ended["sum"]
         flows = [flow.get("receiver") or flow["udp"] for flow in ended["streams"]]
-        return Carried(whole["bytes"], whole["bits_per_second"] / 1000, min(flow["bytes"] for flow in flows))
+        sent = (ended.get("sum_sent") or whole)["bytes"]
+        least = min(flow["bytes"] for flow in flows)
+        return Carried(sent, whole["bytes"], whole["bits_per_second"] / 1000, least)
 
     def stop(self) -> None:
         """Break it off."""
