@@ -178,7 +178,7 @@ class Gate:
                     self._leaving.put_nowait(request.devices)
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a line that was hung up
             await _say(writer, answer)
 
     async def _leases(self, request: List) -> dict[str, Lease]:

@@ -389,3 +389,21 @@ class TestOneGateAfterAnother:
         finally:
             process.terminate()
             process.communicate(timeout=5)
+
+
+def test_who_hangs_up_while_being_answered_harms_nobody(tmp_path: Path):
+    with small_venue(tmp_path / "venue") as venue:
+        assert venue.command("box.up(settings)").returncode == 0
+        process = venue.gate()
+        asked = "".join(
+            f'{{"do":"deny","id":{n},"devices":["guest 02:00:00:00:00:01"]}}\n' for n in range(1, 120)
+        )
+        for number in range(12):
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(venue.settings.gate.socket)
+                caller.sendall(asked.encode())
+                time.sleep(0.003 * (number % 2))
+        assert '"id":1' in speak(venue)
+        process.terminate()
+        assert process.stdout
+        assert "Traceback" not in process.stdout.read()

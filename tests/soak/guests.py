@@ -94,7 +94,8 @@ class Guests:
     async def _get_online(self, slot: Slot, page: bytes, chance: random.Random) -> None:
         token, action = found(TOKEN, page), found(ACTION, page)
         if action and chance.random() < 0.5:  # who was asked today is not asked again
-            answer = await self._tried(lambda: slot.post(action, f"r={token}&value=done"), 303, 409)
+            # 400: the page was still that of the device which had this address a moment before.
+            answer = await self._tried(lambda: slot.post(action, f"r={token}&value=done"), 303, 409, 400)
             if status(answer) == 303 and chance.random() < 0.5:
                 where = found(LOCATION, answer).partition("?")[0]
                 await self._tried(lambda: slot.post(where, f"r={token}&value=5"), 303, 409, 404)

@@ -190,8 +190,9 @@ class World:
                     server = await loop.create_server(make, sock=sock, backlog=1024)
                     stack.callback(server.close)
                 sock = self._socket(family, socket.SOCK_DGRAM, address, ECHO)
-                transport, _ = await loop.create_datagram_endpoint(_Datagrams, sock=sock)
-                stack.callback(transport.close)
+                loop.add_reader(sock, _answer_datagrams, sock)
+                stack.callback(sock.close)
+                stack.callback(loop.remove_reader, sock)
             yield
             for connection in list(connections):
                 connection.abort()
@@ -241,9 +242,10 @@ class _Echo(_Server):
         self._end.cancel()
 
 
-class _Datagrams(asyncio.DatagramProtocol):
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._transport.sendto(data, addr)
+def _answer_datagrams(sock: socket.socket) -> None:
+    """Send back what has come; where there is no way back, as from an address not masqueraded, it is lost."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            data, caller = sock.recvfrom(2048)
+            with contextlib.suppress(OSError):
+                sock.sendto(data, caller)
