@@ -29,6 +29,8 @@ ATTRIBUTE = struct.Struct("=HH")
 READ_AT_ONCE = 256 * 1024
 NUD_INCOMPLETE, NUD_REACHABLE, NUD_DELAY, NUD_FAILED = 0x01, 0x02, 0x08, 0x20
 MAX_NEIGHBOURS = 65_536
+PATIENCE = (0.02, 0.1, 0.3)
+"""Seconds between looks for an address of which the table does not tell yet."""
 
 
 class _Change(NamedTuple):
@@ -95,10 +97,17 @@ class KernelNeighbours:
         self._task: asyncio.Task[None] | None = None
 
     async def device(self, address: str) -> str | None:
-        """The device that has *address*; asks the kernel when no event has told it yet."""
+        """The device that has *address*; asks the kernel when no event has told it yet.
+
+        Whoever speaks to us is in the kernel's table, but events of a moment ago may still wait to be heard
+        and hide it: so they are waited for before anybody is told to be no guest.
+        """
         address = _with_index(address)
         if address not in self._devices:
             await self._read_all()
+        for pause in PATIENCE:
+            if address not in self._devices:
+                await asyncio.sleep(pause)
         return self._devices.get(address)
 
     def addresses(self) -> Mapping[str, str]:
@@ -136,6 +145,7 @@ class KernelNeighbours:
             # What was read first may be out of date: an address that changed hands would stay its former device's.
             for kind, change in self._meanwhile:
                 self._take_in(kind, change, found)
+            self._meanwhile.clear()
             self._devices = found
 
     async def _follow(self) -> None:
@@ -144,10 +154,21 @@ class KernelNeighbours:
             try:
                 data = await loop.sock_recv(self._events, READ_AT_ONCE)
             except OSError:  # events were lost (ENOBUFS): the table itself is the truth
+                self._drop_events()
                 await self._read_all()
                 continue
             for kind, change in self._changes(data):
                 self._follow_one(kind, change)
+
+    def _drop_events(self) -> None:
+        """Pass over what still waits: it is older than what was lost, and would undo what the table says."""
+        while True:
+            try:
+                self._events.recv(READ_AT_ONCE)
+            except BlockingIOError:
+                return
+            except OSError:  # more were lost; the socket says so once
+                continue
 
     def _follow_one(self, kind: int, change: _Change) -> None:
         known = self._devices.get(change.address)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from captive.kernel import neighbours as kernel_neighbours
 from captive.kernel.neighbours import follow_neighbours
 from crm.settings import Network
 from tests.lab.namespace import Namespace, Run, missing
@@ -39,7 +40,10 @@ def box() -> Iterator[Namespace]:
         run.close()
 
 
-def test_an_address_that_changed_hands_while_the_table_was_read_is_its_new_devices(box: Namespace) -> None:
+def test_an_address_that_changed_hands_while_the_table_was_read_is_its_new_devices(
+    box: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel_neighbours, "PATIENCE", ())  # for reading after reading without a pause
     uvloop.run(hand_over(box))  # as the portal runs; asyncio's own loop reads a table in one go
 
 
@@ -68,4 +72,48 @@ async def hand_over(box: Namespace) -> None:
         assert len(kernel) == HOSTS
         ours = {address: await neighbours.device(address) for address in kernel}
         assert ours == {address: f"guest {mac}" for address, mac in kernel.items()}
+    await neighbours.close()
+
+
+def test_who_speaks_before_its_events_are_heard_is_no_stranger(box: Namespace) -> None:
+    uvloop.run(speak_early(box))
+
+
+async def speak_early(box: Namespace) -> None:
+    """What was told before the address was known is heard after the table was read, and hides it for a moment."""
+    with box.entered():
+        neighbours = await follow_neighbours([Network(address4="10.0.0.1/8")])
+    for number in range(1, 200):
+        address, mac = f"10.3.0.{number}", f"02:cc:00:00:00:{number:02x}"
+        # In one go, unheard until the next pause: failed first, reachable then.
+        lines = [
+            f"neigh replace {address} lladdr {mac} dev br-guest nud {nud}" for nud in ("failed", "stale")
+        ]
+        await asyncio.to_thread(box.ip, *lines)
+        with box.entered():
+            asked = asyncio.create_task(neighbours.device(address))
+            await asyncio.sleep(0)
+        assert await asked == f"guest {mac}"
+    await neighbours.close()
+
+
+def test_an_address_that_changed_hands_while_events_were_lost_is_its_new_devices(box: Namespace) -> None:
+    uvloop.run(lose_events(box))
+
+
+async def lose_events(box: Namespace) -> None:
+    """More happens at once than the socket holds: what it kept is older than what it lost."""
+    with box.entered():
+        neighbours = await follow_neighbours([Network(address4="10.0.0.1/8")])
+    first, last = "02:cc:00:00:00:01", "02:cc:00:00:00:02"
+    for number in range(3):
+        address = f"10.3.0.{number}"
+        others = (
+            f"neigh replace 10.4.{n >> 8}.{n & 255} lladdr 02:dd:00:{number:02x}:00:01" for n in range(OTHERS)
+        )
+        lines = [f"neigh replace {address} lladdr {first}", *others, f"neigh replace {address} lladdr {last}"]
+        box.ip(*(f"{line} dev br-guest nud permanent" for line in lines))  # the loop stands still meanwhile
+        with box.entered():
+            await asyncio.sleep(0.3)
+        assert neighbours.addresses().get(address) == f"guest {last}"
     await neighbours.close()
