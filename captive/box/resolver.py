@@ -11,7 +11,7 @@ from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
 from crm.errors import SetupError
 from crm.settings import Settings
 
-WAIT = 5.0
+WAIT = 20.0
 """Seconds that dnsmasq is given to start, and to stop."""
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

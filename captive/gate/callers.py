@@ -1,5 +1,6 @@
 """The gate's socket: who may speak through it, and that nobody else listens there."""
 
+import asyncio
 import contextlib
 import grp
 import os
@@ -8,8 +9,10 @@ import stat
 import struct
 from pathlib import Path
 
+import msgspec
 import structlog
 
+from captive.gateway import Answer
 from crm.errors import SetupError
 
 log = structlog.get_logger()
@@ -62,3 +65,9 @@ def listen(path: str, group: int | None) -> socket.socket:
         listener.close()
         raise SetupError(f"{path}: the gate cannot listen there: {error.strerror}") from None
     return listener
+
+
+async def say(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    """Send *answer*, a line of its own."""
+    writer.write(msgspec.json.encode(answer) + b"\n")
+    await writer.drain()

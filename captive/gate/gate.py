@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from captive.box.box import make_folder, meant_up
-from captive.gate.callers import MAX_CLIENTS, group_id, listen, refusal_of
+from captive.gate.callers import MAX_CLIENTS, group_id, listen, refusal_of, say
 from captive.gate.hostapd import send_away
 from captive.gateway import (
     MAX_DEVICES,
@@ -135,7 +135,7 @@ class Gate:
         with contextlib.suppress(OSError, asyncio.CancelledError):
             if refusal:
                 log.warning("a caller was turned away", reason=refusal)
-                await _say(writer, Answer(0, refusal))
+                await say(writer, Answer(0, refusal))
             else:
                 await self._serve(reader, writer)
         writer.close()
@@ -157,7 +157,7 @@ class Gate:
                 except (
                     ValueError
                 ):  # too long, not JSON, not a request, not a MAC: msgspec's errors are ValueErrors
-                    await _say(writer, Answer(0, "this is no request"))
+                    await say(writer, Answer(0, "this is no request"))
                     return
                 await slots.acquire()
                 answers.create_task(self._answer(request, writer)).add_done_callback(
@@ -179,7 +179,7 @@ class Gate:
         except (FirewallError, OSError) as error:
             answer = Answer(request.id, str(error))
         with contextlib.suppress(OSError, RuntimeError):  # uvloop's word for a line that was hung up
-            await _say(writer, answer)
+            await say(writer, answer)
 
     async def _leases(self, request: List) -> dict[str, Lease]:
         list_leases = partial(self._lister.leases, counts=request.counts)
@@ -250,6 +250,8 @@ class Gate:
         except FirewallError:
             if self._was_shut():
                 raise FirewallError("the gateway was taken down; wificrm gateway up brings it back") from None
+            if self._firewall.intact():  # a set is full
+                raise
             self._firewall.apply()
             self._firewall.change(terms)
 
@@ -293,8 +295,3 @@ def _settle(done: asyncio.Future[None], error: Exception | None = None) -> None:
         done.set_exception(error)
     else:
         done.set_result(None)
-
-
-async def _say(writer: asyncio.StreamWriter, answer: Answer) -> None:
-    writer.write(msgspec.json.encode(answer) + b"\n")
-    await writer.drain()
