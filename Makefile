@@ -42,7 +42,7 @@ broken-builds: $(VENV)/.dev  ## see the security tests fail, each on its deliber
 system:  # what tests need of the system: installed on Debian as root, named elsewhere
 	@tests/install_system
 
-soak: system $(VENV)/.dev  ## 20,000 devices come and go, time compressed; what is left over (about 10 minutes, root)
+soak: system $(VENV)/.dev  ## 20,000 devices come and go, time compressed; what is left over (12 minutes, root)
 	$(BIN)/python -m tests.soak
 
 bench: $(VENV)/.dev  ## the figures, each beside its limit
