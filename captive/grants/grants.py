@@ -150,6 +150,7 @@ class Grants(Book):
             try:
                 kernel = await self._gateway.list(counts=counting)
                 self._learn(kernel)
+                await self._catch_up()
                 self._ledger.settle()
                 await self._set_right(kernel)
             except GatewayError as error:

@@ -47,14 +47,14 @@ class Ledger:
     async def write(self, batch: BatchWrite, item: Any) -> None:  # noqa: ANN401
         """Group commit of *item* (see `crm.store.Store.write`)."""
         if self.behind:
-            self._missed += 1
+            self._miss()
         else:
             await self._attempt(self._access.write(batch, item))
 
     async def change(self, work: Work[None]) -> None:
         """Do *work* in a transaction."""
         if self.behind:
-            self._missed += 1
+            self._miss()
         else:
             await self._attempt(self._begin(work))
 
@@ -93,11 +93,15 @@ class Ledger:
                 self._note.unlink(missing_ok=True)
                 self._noted = False
 
+    def _miss(self) -> None:
+        self._missed += 1
+        self._leave_note()
+
     def _leave_note(self) -> None:
-        self._noted = True
-        if self._note:
+        if self._note and not self._noted:
             with contextlib.suppress(OSError):  # a full disk most often has room for a name
                 self._note.touch(mode=0o600)
+        self._noted = True
 
     async def _begin(self, work: Work[None]) -> None:
         async with self._access.begin() as conn:
