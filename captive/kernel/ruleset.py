@@ -79,6 +79,7 @@ def _sets(settings: Settings) -> str:
             "\t# Guest addresses that an allowed device sent something other than TCP from, a moment ago.",
             block("set heard4", "type ipv4_addr", "flags dynamic,timeout", "timeout 2m", size),
             block("set heard6", "type ipv6_addr", "flags dynamic,timeout", "timeout 2m", size),
+            block("set speaking", "type ether_addr", "flags dynamic,timeout", "timeout 1m", size),
             "\t# What one device may take from the box itself: questions, connections at once.",
             asked_sets(settings, MAX_DEVICES),
             block("set leasing", "type ether_addr", "flags dynamic,timeout", "timeout 2h", size),
@@ -217,8 +218,13 @@ def _upstream(settings: Settings, network: Network) -> str:
 def _common(settings: Settings) -> str:
     free = block(
         "chain free",
-        "meta l4proto != tcp update @heard4 { ip saddr }",
-        "meta l4proto != tcp update @heard6 { ip6 saddr }",
+        "meta l4proto tcp accept",
+        "ip saddr @heard4 update @heard4 { ip saddr } accept",
+        "ip6 saddr @heard6 update @heard6 { ip6 saddr } accept",
+        "# One device with ever new addresses would fill the sets, and nobody else would be answered.",
+        "update @speaking { ether saddr limit rate over 1/second burst 30 packets } accept",
+        "update @heard4 { ip saddr }",
+        "update @heard6 { ip6 saddr }",
         "accept",
     )
     downstream = block(

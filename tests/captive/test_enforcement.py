@@ -238,3 +238,20 @@ def test_one_device_holds_a_hundred_connections_to_the_portal_at_most(venue: Sma
                 connected += 1
         assert connected == 100
     assert eventually(lambda: venue.ask_tcp(BOX4, 80) == PORTAL)
+
+
+def test_one_device_with_ever_new_addresses_does_not_silence_the_others(venue: SmallVenue):
+    allow(venue)
+    many = [f"fd50:7c3a:1::beef:{number:x}" for number in range(1, 151)]
+    venue.phone.ip(*(f"address add {each}/64 dev wlan0 nodad" for each in many))
+    assert venue.ask_udp(WORLD6, 9) == WORLD  # its own address is known by now
+    try:
+        for each in many:
+            with venue.phone.socket(socket.AF_INET6, socket.SOCK_DGRAM) as caller:
+                caller.bind((each, 0))
+                caller.sendto(b"?", (WORLD6, 9))
+        heard = venue.box.run("nft", "list", "set", "inet", "wificrm", "heard6").stdout
+        assert 20 <= heard.count("beef") <= 60
+        assert venue.ask_udp(WORLD6, 9) == WORLD
+    finally:
+        venue.phone.ip(*(f"address delete {each}/64 dev wlan0" for each in many))

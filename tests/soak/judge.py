@@ -22,7 +22,7 @@ BOUNDED = {
     "noted usage": "as above",
 }
 """Books that are not empty after midnight, and what bounds them."""
-TIMED = {"rate": 60, "heard": 120, "asking": 60, "told": 60, "visiting": 120}
+TIMED = {"rate": 60, "speaking": 60, "heard": 120, "asking": 60, "told": 60, "visiting": 120}
 """Seconds after which elements of a set (by the beginning of its name) end by themselves."""
 
 
