@@ -19,7 +19,7 @@ from sqlalchemy import text
 from captive.app import running
 from captive.demo import demo_settings
 from captive.doctor import examine
-from captive.gateway import OpenGateway, device_key
+from captive.gateway import OpenGateway, Terms, device_key
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy
 from crm.migrate import migrate
@@ -326,3 +326,18 @@ async def test_a_database_server_that_is_away_at_the_start_and_later(
     finally:
         await wire.cut()
         await admin.close()
+
+
+async def test_killed_right_after_it_took_over_from_the_kernel_nobody_goes_offline(tmp_path: Path) -> None:
+    dsn, kernel, clock = str(tmp_path / "access.db"), OpenGateway(), Clock()
+    await migrate(dsn, "captive")  # a new store, in the place of a lost one
+    before, after = device(1), device(2)
+    await kernel.allow({before: Terms(1000)})
+    grants, close = await book(dsn, kernel, clock)
+    await grants.grant(after)
+    await close()  # before it looked at the gateway once more
+    again, close = await book(dsn, kernel, clock)
+    assert set(await kernel.list()) == {before, after}
+    assert again.is_online(before)
+    assert again.is_online(after)
+    await close()
