@@ -152,7 +152,7 @@ async def _write(
 
 def _unknown_network(names: list[str], form: dict[str, str], venue: str, settings: Settings) -> str:
     """What is wrong with the *names* of networks; "" when nothing. Only our own venue's networks are known."""
-    known = [network.name for network in settings.networks] if venue == settings.venue.code else []
+    known = [network.name for network in settings.places] if venue == settings.venue.code else []
     for name in filter(None, names):
         if not NETWORK.fullmatch(name):
             return f"--network: {name!r} is not the name of a network, such as guest"

@@ -253,7 +253,7 @@ def _done(request: web.Request, draft: Draft, number: int, *, withdrawn: bool = 
 def _networks(request: web.Request, centre: Centre, form: Mapping[str, str]) -> list[str]:
     """The networks to choose from: those of the settings where they are this centre's, and those chosen."""
     settings = request.config_dict[SETTINGS]
-    known = [network.name for network in settings.networks] if centre.code == settings.venue.code else []
+    known = [network.name for network in settings.places] if centre.code == settings.venue.code else []
     chosen = [key.removeprefix(ON) for key in form if key.startswith(ON)]
     return [*known, *sorted({name for name in chosen if NETWORK.fullmatch(name)} - set(known))]
 

@@ -208,7 +208,7 @@ async def _open_door(
     neighbours = await make_neighbours(settings)
     stack.push_async_callback(neighbours.close)
     zone = ZoneInfo(settings.venue.timezone)
-    policies = {network.name: Policy(network) for network in settings.networks}
+    policies = {place.name: Policy(place) for place in settings.places}
     journal = await start_journal(stack, settings, access, clock, neighbours)
     key = secret(settings, "forms")
     grants = Grants(

@@ -244,7 +244,7 @@ def _is_served(settings: Settings) -> bool | None:
     """Whether the portal shakes hands over TLS; None when nobody listens or the answer is slow to come."""
     anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anything.check_hostname, anything.verify_mode = False, ssl.CERT_NONE
-    address = str(settings.networks[0].net4.ip), settings.portal.tls_port
+    address = settings.own_address, settings.portal.tls_port
     try:
         with socket.create_connection(address, timeout=2) as connection:
             try:

@@ -130,7 +130,7 @@ async def _gate(settings: Settings) -> Finding:
 
 async def _portal(settings: Settings) -> Finding:
     """Ask the portal what a phone asks first."""
-    host = "127.0.0.1" if settings.gate.gateway == "open" else str(settings.networks[0].net4.ip)
+    host = settings.own_address
     request = (
         b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\nConnection: close\r\n\r\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from crm.opening_hours import parse_hours
 from crm.probe_hosts import garden_would_hide_portal
-from crm.settings import Network, Settings
+from crm.settings import Network, Place, Settings
 
 Problem = tuple[str, str]
 """(the dotted key, what is wrong with it and what was expected)"""
@@ -19,6 +19,7 @@ def check_networks(settings: Settings) -> list[Problem]:
         *_check_uplink(settings),
         *(problem for number, each in enumerate(settings.networks) for problem in _check_one(number, each)),
         *_check_apart(settings),
+        *_check_routers(settings),
     ]
 
 
@@ -47,19 +48,37 @@ def _check_uplink(settings: Settings) -> Iterator[Problem]:
 def _check_one(number: int, network: Network) -> Iterator[Problem]:
     key = f"network[{number}]"
     yield from _check_addresses(key, network)
-    for host in network.walled_garden:
-        yield from ((f"{key}.walled_garden", problem) for problem in _check_host(host))
-    try:
-        parse_hours(network.grant.opening)
-    except ValueError as error:
-        yield f"{key}.grant.opening", str(error)
+    yield from _check_place(key, network)
     if network.identity == "mac+ip" and network.address6:
         yield (
             f"{key}.identity",
             'it needs address6 = "": behind a repeater nothing tells which IPv6 addresses are of one phone',
         )
-    for mac in set(network.always) & set(network.never):
+
+
+def _check_place(key: str, place: Place) -> Iterator[Problem]:
+    for host in place.walled_garden:
+        yield from ((f"{key}.walled_garden", problem) for problem in _check_host(host))
+    try:
+        parse_hours(place.grant.opening)
+    except ValueError as error:
+        yield f"{key}.grant.opening", str(error)
+    for mac in set(place.always) & set(place.never):
         yield f"{key}.never", f"{mac} stands in always too; it can only be in one of them"
+
+
+def _check_routers(settings: Settings) -> Iterator[Problem]:
+    if not settings.places:
+        yield "network", "nobody is served: write a [[network]] for guests of this box, or a [[router]]"
+    taken = {each.name for each in settings.networks}
+    for number, router in enumerate(settings.routers):
+        key = f"router[{number}]"
+        yield from _check_place(key, router)
+        if router.name in taken:
+            yield f"{key}.name", f"{router.name!r} is taken by a network or another router"
+        taken.add(router.name)
+    if settings.routers and not settings.tls:
+        yield "portal.certificate", "routers connect over https only: set portal.name, certificate and key"
 
 
 def _check_addresses(key: str, network: Network) -> Iterator[Problem]:

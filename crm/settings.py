@@ -78,24 +78,29 @@ class Grant(Section, frozen=True):
     extensions: Annotated[int, msgspec.Meta(ge=0, le=100)] = 3
 
 
-class Network(Section, frozen=True):
-    """One network of guests: an SSID, a VLAN or a desk, with what holds on it.
+class Place(Section, frozen=True):
+    """Where guests are served on the same terms: a network of this box, or a router elsewhere.
 
-    ``grant`` is the box-wide policy with the keys that this network's own table overrides.
+    ``grant`` is the box-wide policy with the keys that this place's own table overrides.
     """
 
     name: NetworkName = "guest"
+    walled_garden: tuple[str, ...] = ()
+    questionnaire: str = ""
+    always: tuple[MacAddress, ...] = ()
+    never: tuple[MacAddress, ...] = ()
+    grant: Grant = Grant()
+
+
+class Network(Place, frozen=True):
+    """One network of guests on this box: an SSID, a VLAN or a desk."""
+
     interface: InterfaceName = "br-guest"
     address4: str = "192.168.50.1/24"
     address6: str = "fd50:7c3a:1::1/64"
     lease: Annotated[str, msgspec.Meta(pattern=r"^[0-9]+[mh]$")] = "2h"
-    walled_garden: tuple[str, ...] = ()
-    questionnaire: str = ""
     identity: Literal["mac", "mac+ip"] = "mac"
     hostapd: tuple[str, ...] = ()
-    always: tuple[MacAddress, ...] = ()
-    never: tuple[MacAddress, ...] = ()
-    grant: Grant = Grant()
 
     @property
     def net4(self) -> ipaddress.IPv4Interface:
@@ -108,12 +113,19 @@ class Network(Section, frozen=True):
         return ipaddress.IPv6Interface(self.address6) if self.address6 else None
 
 
+class Router(Place, frozen=True, kw_only=True):
+    """A thin router elsewhere, which connects to this portal and carries one network of guests."""
+
+    name: NetworkName
+
+
 class Portal(Section, frozen=True):
-    """Where the guest portal listens and what it is called."""
+    """Where the guest portal listens and what it is called; ``router_port`` is for thin routers."""
 
     name: HostName = ""
     port: Port = 8080
     tls_port: Port = 8443
+    router_port: Port = 8445
     certificate: str = ""
     key: str = ""
 
@@ -156,6 +168,27 @@ class ConnectionLogSection(Section, frozen=True):
         return self.enabled and self.days > 0
 
 
+class Metrics(Section, frozen=True):
+    """Where figures for Prometheus, health and readiness are told; port 0: nowhere."""
+
+    address: str = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 8082
+
+
+class Watch(Section, frozen=True):
+    """Whom `wificrm watch` tells of what it sees, and how often of the same."""
+
+    webhook: str = ""
+    repeat_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 60
+
+
+class Backup(Section, frozen=True):
+    """Where backups are kept that are made by themselves, and how many."""
+
+    folder: str = "/var/lib/wificrm/backups"
+    keep: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 7
+
+
 class Log(Section, frozen=True):
     """How much is told to the journal."""
 
@@ -168,17 +201,35 @@ class Settings(Section, frozen=True):
     venue: Venue = Venue()
     uplink: Uplink = Uplink()
     grant: Grant = Grant()
-    networks: Annotated[tuple[Network, ...], msgspec.Meta(min_length=1, max_length=16)] = msgspec.field(
+    networks: Annotated[tuple[Network, ...], msgspec.Meta(max_length=16)] = msgspec.field(
         default=(Network(),), name="network"
+    )
+    routers: Annotated[tuple[Router, ...], msgspec.Meta(max_length=256)] = msgspec.field(
+        default=(), name="router"
     )
     portal: Portal = Portal()
     console: Console = Console()
     gate: Gate = Gate()
     store: StoreSection = StoreSection()
     connection_log: ConnectionLogSection = ConnectionLogSection()
+    metrics: Metrics = Metrics()
+    watch: Watch = Watch()
+    backup: Backup = Backup()
     log: Log = Log()
     state: str = "/run/wificrm"
     secrets: str = "/var/lib/wificrm/secrets"
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where guests are served: the networks of this box, then the routers elsewhere."""
+        return (*self.networks, *self.routers)
+
+    @property
+    def own_address(self) -> str:
+        """An address of this box at which its own portal answers."""
+        return (
+            "127.0.0.1" if self.gate.gateway == "open" or not self.networks else str(self.networks[0].net4.ip)
+        )
 
     @property
     def tls(self) -> bool:

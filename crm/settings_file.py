@@ -11,7 +11,7 @@ import msgspec
 
 from crm.errors import SetupError
 from crm.network_checks import check_networks, is_address
-from crm.settings import Console, Portal, Settings, StoreSection, Venue, given_secret
+from crm.settings import Settings, StoreSection, Venue, given_secret
 
 
 def load_settings(path: Path) -> Settings:
@@ -65,17 +65,21 @@ def parse_settings(text: str, name: str = "settings") -> Settings:
 
 
 def _spread_grant(raw: dict[str, Any]) -> None:
-    """Make a lone ``[network]`` the only one of several, and give each the box-wide grant it overrides."""
+    """Make a lone ``[network]`` the only one of several, and give each place the box-wide grant it overrides.
+
+    A box that only serves routers elsewhere names no network and has none.
+    """
+    routers = raw.get("router", [])
     networks = raw.get("network")
     if isinstance(networks, dict):
         networks = raw["network"] = [networks]
     elif networks is None:
-        networks = raw["network"] = [{}]
+        networks = raw["network"] = [] if routers else [{}]
     common = raw.get("grant", {})
-    for network in networks if isinstance(networks, list) else ():
-        if isinstance(network, dict) and isinstance(common, dict):
-            own = network.get("grant", {})
-            network["grant"] = common | own if isinstance(own, dict) else own
+    for place in (each for table in (networks, routers) if isinstance(table, list) for each in table):
+        if isinstance(place, dict) and isinstance(common, dict):
+            own = place.get("grant", {})
+            place["grant"] = common | own if isinstance(own, dict) else own
 
 
 def _explain(error: msgspec.ValidationError, text: str, name: str) -> str:
@@ -121,7 +125,7 @@ def _check_meaning(settings: Settings) -> list[tuple[str, str]]:
     return [
         *check_networks(settings),
         *_check_venue(settings.venue),
-        *_check_portal(settings.portal, settings.console),
+        *_check_listening(settings),
         *_check_stores(settings.store),
         *_check_connection_log(settings),
     ]
@@ -142,9 +146,10 @@ def _check_connection_log(settings: Settings) -> list[tuple[str, str]]:
     return []
 
 
-def _check_portal(portal: Portal, console: Console) -> list[tuple[str, str]]:
+def _check_listening(settings: Settings) -> list[tuple[str, str]]:
+    portal = settings.portal
     problems: list[tuple[str, str]] = []
-    if not is_address(console.address):
+    if not is_address(settings.console.address):
         problems.append(("console.address", "expected an IP address such as 127.0.0.1"))
     if bool(portal.certificate) != bool(portal.key):
         problems.append(("portal.key", "certificate and key go together; set both or none"))
@@ -152,8 +157,18 @@ def _check_portal(portal: Portal, console: Console) -> list[tuple[str, str]]:
         problems.append(
             ("portal.name", "a certificate needs the name it was made for, e.g. portal.example.vn")
         )
-    if len({portal.port, portal.tls_port, console.port}) < 3:
-        problems.append(("portal.port", "portal.port, portal.tls_port and console.port must differ"))
+    ports = (portal.port, portal.tls_port, portal.router_port, settings.console.port, settings.metrics.port)
+    if len(set(ports)) < len(ports):
+        problems.append(
+            (
+                "portal.port",
+                "portal.port, .tls_port and .router_port, console.port and metrics.port must all differ",
+            )
+        )
+    if not is_address(settings.metrics.address):
+        problems.append(("metrics.address", "expected an IP address such as 127.0.0.1"))
+    if settings.watch.webhook and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", settings.watch.webhook):
+        problems.append(("watch.webhook", "expected an address such as https://chat.example.vn/hooks/wifi"))
     return problems
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from captive.kernel.metering import MEGABYTE
 from crm.opening_hours import open_until, opens_next, parse_hours
-from crm.settings import Grant, Network
+from crm.settings import Grant, Place
 
 LAST_MINUTES = 30
 """Minutes before the end of a grant in which its page offers to extend it, at most."""
@@ -60,13 +60,13 @@ class Taken:
 
 
 class Policy:
-    """The policy of one network."""
+    """The policy of one network, here or behind a router."""
 
-    def __init__(self, network: Network) -> None:
-        self.grant: Grant = network.grant
-        self.hours = parse_hours(network.grant.opening)
-        self._never = frozenset(network.never)
-        self._always = frozenset(network.always)
+    def __init__(self, place: Place) -> None:
+        self.grant: Grant = place.grant
+        self.hours = parse_hours(place.grant.opening)
+        self._never = frozenset(place.never)
+        self._always = frozenset(place.always)
 
     @property
     def is_daily(self) -> bool:

@@ -10,7 +10,7 @@ from captive.portal.guest_web import HEADERS
 from captive.portal.public_services import service_hosts
 from captive.portal.wording import duration
 from crm.opening_hours import in_spans, parse_hours
-from crm.settings import Network, Settings
+from crm.settings import Place, Settings
 from crm.splice import MARK, SplicedPage
 from crm.web import NOTICES, WORDS, Notice, render
 from surveys.pages import VERSION
@@ -36,7 +36,7 @@ class FirstPages:
         self._today = date.min
         self._pages: dict[tuple[str, str, Standing], SplicedPage] = {}
         self._notices: dict[str, tuple[Notice, ...]] = dict.fromkeys(settings.venue.languages, ())
-        self._networks = {network.name: network for network in settings.networks}
+        self._networks = {network.name: network for network in settings.places}
 
     def page(self, network: str, language: str, standing: Standing) -> SplicedPage:
         """The page on *network* for a guest who stands so; rendered when first asked for."""
@@ -52,7 +52,7 @@ class FirstPages:
 
     async def refresh(self, today: date) -> None:
         """Render anew if the day, the questionnaire or the announcements have changed."""
-        networks, languages = self._settings.networks, self._settings.venue.languages
+        networks, languages = self._settings.places, self._settings.venue.languages
         notices = {each: tuple(await self._app[NOTICES].shown(today, each)) for each in languages}
         made_of = (today, [self._app[VERSION](network.name).id for network in networks], notices)
         if made_of == self._made_of:
@@ -63,7 +63,7 @@ class FirstPages:
             for language in languages:
                 self.page(network.name, language, NEW)
 
-    def _render(self, network: Network, language: str, standing: Standing) -> str:
+    def _render(self, network: Place, language: str, standing: Standing) -> str:
         names = self._settings.venue.names
         name = names.get(language) or names[self._settings.venue.languages[0]]
         notices = self.notices(network.name, language)

@@ -21,7 +21,7 @@ from captive.portal.rfc8908 import MEDIA_TYPE, api_state, prefers_page
 from captive.portal.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
-from crm.settings import Network
+from crm.settings import Place
 from crm.store import STORE_ERRORS
 from crm.times import is_sound, local_moment
 from crm.web import (
@@ -222,9 +222,9 @@ async def rules(request: web.Request) -> web.Response:
     )
 
 
-def _network(request: web.Request) -> Network:
+def _network(request: web.Request) -> Place:
     name = key_parts(request[DEVICE])[0]
-    return next(each for each in request.app[SETTINGS].networks if each.name == name)
+    return next(each for each in request.app[SETTINGS].places if each.name == name)
 
 
 @public

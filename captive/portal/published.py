@@ -26,7 +26,7 @@ class Published:
         self._zone = ZoneInfo(settings.venue.timezone)
         self._questionnaires = {
             network.name: load_questionnaire(network.questionnaire or settings.venue.questionnaire)
-            for network in settings.networks
+            for network in settings.places
         }
         self._versions = {
             name: Version(UNPUBLISHED, settings.venue.code, each, 0)

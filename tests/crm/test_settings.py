@@ -6,15 +6,18 @@ import msgspec
 import pytest
 
 from crm.errors import SetupError
-from crm.settings import Settings, secret
+from crm.settings import Router, Settings, secret
 from crm.settings_file import load_settings, parse_settings
 
 ROOT = Path(__file__).parents[2]
+TLS = '\n[portal]\nname = "p.example"\ncertificate = "/c"\nkey = "/k"\n'
 
 
 def every_key() -> set[str]:
     keys = set()
     for name, value in msgspec.structs.asdict(Settings()).items():
+        if name == "routers":
+            continue  # of which there is none by default; see below
         if name == "networks":
             keys |= {f"network.{key}" for key in value[0].__struct_fields__}
         elif isinstance(value, msgspec.Struct):
@@ -43,7 +46,24 @@ def test_the_example_is_the_defaults_and_has_every_key() -> None:
 
 def test_every_key_stands_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert [key for key in sorted(every_key()) if f"`{key}`" not in readme] == []
+    routers = {f"router.{key}" for key in Router.__struct_fields__}
+    assert [key for key in sorted(every_key() | routers) if f"`{key}`" not in readme] == []
+
+
+def test_the_example_shows_a_router_with_every_key() -> None:
+    table = example().partition("#   [[router]]\n")[2].partition("\n\n")[0]
+    text = "[[router]]\n" + table.replace("#   ", "") + TLS
+    settings = parse_settings(text)
+    assert set(tomllib.loads(text)["router"][0]) == set(Router.__struct_fields__)
+    assert not settings.networks
+    assert [each.name for each in settings.places] == ["hall2"]
+
+
+def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
+    text = f'[grant]\nminutes = 30\nup_mb = 5\n[network]\n[[router]]\nname="a"\ngrant={{minutes=7}}\n{TLS}'
+    settings = parse_settings(text)
+    assert (settings.routers[0].grant.minutes, settings.routers[0].grant.up_mb) == (7, 5)
+    assert [each.name for each in settings.places] == ["guest", "a"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +80,7 @@ def test_every_key_stands_in_the_readme() -> None:
         ('[venue]\ntimezone = "Hanoi"\n', r"f:2: venue\.timezone: .*Asia/Ho_Chi_Minh"),
         ('[store]\ncrm = "/a"\naccess = "/a"\n', r"f:3: store\.access: must not be"),
         ('[portal]\ncertificate = "/c"\n', r"portal\.key: certificate and key go together"),
-        ("[console]\nport = 8080\n", r"must differ"),
+        ("[console]\nport = 8080\n", r"must all differ"),
         ('[grant]\nminutes = "a"\n', r"f:2: grant\.minutes: "),
         (
             '[[network]]\nname="a"\n[[network]]\nname="a"\ninterface="b"\n',
@@ -72,6 +92,11 @@ def test_every_key_stands_in_the_readme() -> None:
         ),
         ('[[network]]\n[[network]]\nname="b"\n', r"network\[1\]\.interface: br-guest belongs to"),
         ('[network]\ninterface="eth0"\n', r"f:2: network\[0\]\.interface: eth0 is the uplink"),
+        ('[[router]]\nname="a"\n', r"portal\.certificate: routers connect over https only"),
+        (f'[network]\n[[router]]\nname="guest"\n{TLS}', r"f:3: router\[0\]\.name: .*taken"),
+        ("network = []\n", r"network: nobody is served"),
+        ('[watch]\nwebhook = "chat"\n', r"f:2: watch\.webhook: expected an address"),
+        ("[metrics]\nport = 8080\n", r"must all differ"),
         ('[network]\nwalled_garden=["*.gstatic.com"]\n', r"f:2: .*opens connectivitycheck\.gstatic\.com"),
         ('[network]\nidentity = "mac+ip"\n', r"f:2: network\[0\]\.identity: it needs address6"),
         ('[network]\n[network.grant]\nopening = ["mo 8-17"]\n', r"f:3: .*mon-fri 07:30-17:00"),
