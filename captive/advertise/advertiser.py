@@ -1,7 +1,7 @@
 """The process that advertises this box as the guests' router: one raw socket per network with IPv6.
 
 It runs with CAP_NET_RAW and nothing else. What it says of the portal stands in a file that
-``wificrm gateway up`` writes, so that DHCP and advertisements never differ, and so that this process, which
+``wificrm gateway apply`` writes, so that DHCP and advertisements never differ, and so that this process, which
 reads what strangers send, has no business with the certificate's key. Without the file the gateway is
 down, and nothing is advertised. Interfaces may come and go.
 """

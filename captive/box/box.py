@@ -1,6 +1,6 @@
-"""Our own Debian box as gateway: plan, check, up, down, status.
+"""Our own Debian box as gateway: plan, check, apply, remove, status.
 
-``up`` puts our nft table into the kernel, lets the kernel forward, and runs our own dnsmasq; ``down``
+``apply`` puts our nft table into the kernel, lets the kernel forward, and runs our own dnsmasq; ``remove``
 takes exactly that away again. What was changed is remembered in the state folder (in memory, so that a
 reboot forgets it with the changes). Each may be repeated without harm.
 """
@@ -16,23 +16,29 @@ from pathlib import Path
 import msgspec
 
 from captive.advertise.advertiser import ANNOUNCED, is_advertised
-from captive.box.check import find_problems
+from captive.box.check import Part, find_problems
 from captive.box.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
 from captive.box.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
 from captive.certificate import judge_served, offered_api
 from captive.kernel.firewall import Firewall, FirewallError
 from captive.kernel.isolation import isolate_ports, isolation_problems
 from captive.kernel.ruleset import render_ruleset
-from captive.kernel.sysctls import read_sysctl, wanted_sysctls, write_sysctl
+from captive.kernel.sysctls import (
+    read_sysctl,
+    render_sysctls,
+    sysctl_problems,
+    wanted_sysctls,
+    write_sysctl,
+)
 from crm.errors import SetupError
 from crm.settings import Settings
 
 MEMORY = "gateway.json"
-"""What ``up`` changed; while this file exists the gateway is meant to be up."""
+"""What ``apply`` changed; while this file exists the gateway is meant to be up."""
 
 
 class Memory(msgspec.Struct):
-    """What was found before ``up`` changed it."""
+    """What was found before ``apply`` changed it."""
 
     sysctls: dict[str, str] = {}
     made_state: bool = False
@@ -49,27 +55,32 @@ class Status(msgspec.Struct, frozen=True):
     advertised: bool
 
 
-def plan(settings: Settings) -> str:
-    """What ``up`` would put where, for people to read."""
-    sysctls = "".join(f"{name} = {value}\n" for name, value in wanted_sysctls(settings).items())
-    return (
-        f"# nft -f -\n{render_ruleset(settings)}\n# {Path(settings.state) / CONFIGURATION}\n"
-        f"{_texts(settings)[1]}\n# sysctl\n{sysctls}"
-    )
+def plan(settings: Settings, part: Part | None = None) -> str:
+    """What ``apply`` would put where, for people to read; one *part* alone as its program takes it."""
+    texts: dict[Part, tuple[str, Callable[[], str]]] = {
+        "nftables": ("nft -f -", lambda: render_ruleset(settings)),
+        "dnsmasq": (str(Path(settings.state) / CONFIGURATION), lambda: _texts(settings)[1]),
+        "sysctl": ("sysctl -p", lambda: render_sysctls(settings)),
+    }
+    if part:
+        return texts[part][1]()
+    return "\n".join(f"# {where}\n{text()}" for where, text in texts.values())
 
 
-def check(settings: Settings) -> list[str]:
-    """What is in the way of the gateway or of https: a sentence each; empty when all is well."""
-    fault = judge_served(settings).fault if settings.tls else ""
-    return [
-        *find_problems(settings),
-        # Before `up` it is no news that guests' ports are not isolated.
-        *(isolation_problems(_bridges(settings)) if meant_up(settings) else []),
-        *([f"the portal's certificate: {fault}"] if fault else []),
-    ]
+def check(settings: Settings, part: Part | None = None) -> list[str]:
+    """What is in the way of the gateway (or of one *part* of it): a sentence each; empty when all is well."""
+    problems = find_problems(settings, part)
+    applied = meant_up(settings)  # before `apply` it is no news that nothing is set
+    if applied and part in (None, "sysctl"):
+        problems += sysctl_problems(settings)
+    if applied and part is None:
+        problems += isolation_problems(_bridges(settings))
+    if part is None and settings.tls and (fault := judge_served(settings).fault):
+        problems.append(f"the portal's certificate: {fault}")
+    return problems
 
 
-def up(settings: Settings) -> None:
+def apply(settings: Settings) -> None:
     """Make this box the guests' gateway. Raises `SetupError` with what is in the way."""
     firewall = Firewall(settings)
     with _alone(settings, make=True) as memory:
@@ -77,7 +88,7 @@ def up(settings: Settings) -> None:
 
 
 def mend(settings: Settings) -> None:
-    """As `up`, but a gateway that is (being) taken down stays down. Raises `SetupError`, OSError."""
+    """As `apply`, but a gateway that is (being) taken down stays down. Raises `SetupError`, OSError."""
     firewall = Firewall(settings)
     with contextlib.suppress(FileNotFoundError), _alone(settings, make=False) as memory:
         if meant_up(settings):
@@ -111,8 +122,8 @@ def _forwards(settings: Settings) -> bool:
     return all(read_sysctl(name) == value for name, value in wanted_sysctls(settings).items())
 
 
-def down(settings: Settings) -> None:
-    """Take away what ``up`` put there; leases end with it. Raises `SetupError`."""
+def remove(settings: Settings) -> None:
+    """Take away what ``apply`` put there; leases end with it. Raises `SetupError`."""
     firewall = Firewall(settings)
     state = Path(settings.state)
     if not state.is_dir():
@@ -163,7 +174,7 @@ def make_folder(folder: Path, group: str) -> bool:
 
 
 def meant_up(settings: Settings) -> bool:
-    """Whether ``up`` was run and ``down`` was not since."""
+    """Whether ``apply`` was run and ``remove`` was not since."""
     try:
         return (Path(settings.state) / MEMORY).exists()
     except PermissionError:  # not for this user to see; the safer guess

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import socket
 import subprocess
+from typing import Literal
 
 import msgspec
 
@@ -12,7 +13,11 @@ from captive.box.dnsmasq import render_dnsmasq
 from captive.box.resolver import find_program, resolver_pid
 from captive.kernel.firewall import Firewall
 from captive.kernel.ruleset import TABLE
+from captive.kernel.sysctls import unwritable_sysctls
 from crm.settings import Network, Settings
+
+Part = Literal["nftables", "dnsmasq", "sysctl"]
+"""What the gateway is made of, each of which can be shown and checked alone."""
 
 _API = "https://portal.example/api"
 """Enough to have every kind of line in the configuration that dnsmasq is asked about."""
@@ -44,23 +49,31 @@ class _Listing(msgspec.Struct):
     nftables: list[_Item]
 
 
-def find_problems(settings: Settings) -> list[str]:
-    """A sentence for each problem, saying what to do; empty when there is none."""
+def find_problems(settings: Settings, part: Part | None = None) -> list[str]:
+    """A sentence for each problem (of one *part* only), saying what to do; empty when there is none."""
+    programs = {
+        "nft": ("nftables", "nftables"),
+        "dnsmasq": ("dnsmasq-base", "dnsmasq"),
+        "ip": ("iproute2", ""),
+    }
     problems = [
         f"{program} is not installed: apt-get install {package}"
-        for program, package in (("nft", "nftables"), ("dnsmasq", "dnsmasq-base"), ("ip", "iproute2"))
-        if not find_program(program)
+        for program, (package, user) in programs.items()
+        if part in (None, user) and not find_program(program)
     ]
     if os.geteuid() != 0:
         problems.append("only root can look at the firewall and change it: run it with sudo")
     if problems:
         return problems
-    return [
-        *_check_interfaces(settings),
-        *_check_texts(settings),
-        *_check_ports(settings),
-        *_check_other_tables(),
-    ]
+    if part is None:
+        problems += _check_interfaces(settings)
+    if part in (None, "nftables"):
+        problems += [*_check_table(settings), *_check_other_tables()]
+    if part in (None, "dnsmasq"):
+        problems += [*_check_dnsmasq(settings), *_check_ports(settings)]
+    if part in (None, "sysctl"):
+        problems += unwritable_sysctls(settings)
+    return problems
 
 
 def _run(*command: str, text: str = "") -> subprocess.CompletedProcess[str]:
@@ -110,7 +123,7 @@ def _addresses(interface: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Add
     return [ipaddress.ip_address(a.local) for each in found for a in each.addr_info if a.local]
 
 
-def _check_texts(settings: Settings) -> list[str]:
+def _check_table(settings: Settings) -> list[str]:
     problems = []
     firewall = Firewall(settings)
     nft = _run("nft", "-c", "-f", "-", text=firewall.ruleset())
@@ -122,14 +135,18 @@ def _check_texts(settings: Settings) -> list[str]:
         problems.append(
             f"{NO_EGRESS}: limits of down_kbit, down_mb, total_mb and daily_mb do not hold on {', '.join(limited)}"
         )
+    return problems
+
+
+def _check_dnsmasq(settings: Settings) -> list[str]:
     dnsmasq = _run(
         "dnsmasq", "--test", "--conf-file=/dev/stdin", text=render_dnsmasq(settings, api=_API, revocation=())
     )
     if dnsmasq.returncode:
-        problems.append(
+        return [
             f"dnsmasq does not take its configuration: {_first_line(dnsmasq.stderr)}; is it older than 2.87?"
-        )
-    return problems
+        ]
+    return []
 
 
 def _is_limited(network: Network) -> bool:

@@ -1,4 +1,4 @@
-"""``wificrm gateway watch``: what ``up`` has started goes on. dnsmasq is looked at every second.
+"""``wificrm gateway watch``: what ``apply`` has started goes on. dnsmasq is looked at every second.
 
 A process of its own, as root: whoever starts dnsmasq needs rights that the gate must not have. It reads
 nothing that a guest sends.

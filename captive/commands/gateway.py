@@ -1,15 +1,21 @@
-"""``wificrm gateway``: print, check, up, watch, down, status."""
+"""``wificrm gateway``: print, check, apply, watch, remove, status."""
 
 import argparse
+from typing import get_args
 
 import msgspec
 
 from captive.box import box
+from captive.box.check import Part
 from captive.box.watch import watch
 from captive.signals import catch_stop
 from crm.command_line import add_config
+from crm.errors import SetupError
 from crm.log import start_log
 from crm.settings_file import load_settings
+
+_FORMER = {"up": "apply", "down": "remove"}
+"""What units and scripts of older releases say."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -20,20 +26,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "verb",
-        choices=("print", "check", "up", "watch", "down", "status"),
-        help="print: show it; check: have nft and dnsmasq verify it; up: apply; watch: put right what is lost, "
-        "until stopped; down: leave no trace; status: what is there now",
+        type=lambda word: _FORMER.get(word, word),
+        choices=("print", "check", "apply", "remove", "watch", "status"),
+        help="print: show it; check: have nft and dnsmasq verify it; apply: put it there; remove: leave no trace; "
+        "watch: put right what is lost, until stopped; status: what is there now",
+    )
+    command.add_argument(
+        "part", nargs="?", choices=get_args(Part), help="print or check this alone, as its program takes it"
     )
     add_config(command)
 
 
 async def run(args: argparse.Namespace) -> int:
     """Do *args.verb*; 1 when `check` finds something."""
+    if args.part and args.verb not in ("print", "check"):
+        raise SetupError(f"{args.verb} is for all parts; only print and check take {args.part} alone")
     settings = load_settings(args.config)
     if args.verb == "print":
-        print(box.plan(settings))
+        print(box.plan(settings, args.part), end="")
     elif args.verb == "check":
-        problems = box.check(settings)
+        problems = box.check(settings, args.part)
         print("\n".join(problems) or "nothing to complain of")
         return 1 if problems else 0
     elif args.verb == "status":
@@ -42,5 +54,5 @@ async def run(args: argparse.Namespace) -> int:
         start_log(settings.log.level)
         await watch(settings, catch_stop())
     else:
-        (box.up if args.verb == "up" else box.down)(settings)
+        (box.apply if args.verb == "apply" else box.remove)(settings)
     return 0

@@ -249,7 +249,9 @@ class Gate:
             self._firewall.change(terms)
         except FirewallError:
             if self._was_shut():
-                raise FirewallError("the gateway was taken down; wificrm gateway up brings it back") from None
+                raise FirewallError(
+                    "the gateway was taken down; wificrm gateway apply brings it back"
+                ) from None
             if self._firewall.intact():  # a set is full
                 raise
             self._firewall.apply()
@@ -266,7 +268,7 @@ class Gate:
                     del left[:MAX_DEVICES]
 
     async def _mend(self) -> None:
-        """Put the table back when somebody flushed it, unless it was ``wificrm gateway down``."""
+        """Put the table back when somebody flushed it, unless it was ``wificrm gateway remove``."""
         if self._was_shut():
             return
         try:

@@ -1,5 +1,6 @@
 """Kernel parameters that a gateway needs, named as their paths below /proc/sys."""
 
+import os
 from pathlib import Path
 
 from crm.settings import Settings
@@ -28,6 +29,29 @@ def wanted_sysctls(settings: Settings) -> dict[str, str]:
             name = f"net/{family}/neigh/default/gc_thresh{number}"
             wanted[name] = str(max(least, int(read_sysctl(name) or 0)))
     return {name: value for name, value in wanted.items() if (HOME / name).exists()}
+
+
+def render_sysctls(settings: Settings) -> str:
+    """The same as ``sysctl -p`` reads it."""
+    return "".join(f"{name} = {value}\n" for name, value in wanted_sysctls(settings).items())
+
+
+def unwritable_sysctls(settings: Settings) -> list[str]:
+    """A sentence for each parameter that is not as it should be and cannot be set, as in many containers."""
+    return [
+        f"{name} is {read_sysctl(name)}, must be {value}, and cannot be set here: is this a container?"
+        for name, value in wanted_sysctls(settings).items()
+        if read_sysctl(name) != value and not os.access(HOME / name, os.W_OK)
+    ]
+
+
+def sysctl_problems(settings: Settings) -> list[str]:
+    """A sentence for each parameter that somebody has set otherwise since."""
+    return [
+        f"{name} is {read_sysctl(name)}, must be {value}: wificrm gateway apply puts it right"
+        for name, value in wanted_sysctls(settings).items()
+        if read_sysctl(name) != value and os.access(HOME / name, os.W_OK)
+    ]
 
 
 def read_sysctl(name: str) -> str:

@@ -49,7 +49,7 @@ def fails(venue: SmallVenue, verb: str) -> str:
 
 
 def trace(venue: SmallVenue) -> dict[str, str]:
-    """Everything that ``up`` could have changed."""
+    """Everything that ``apply`` could have changed."""
     sysctls = venue.box.run("sysctl", "-a", "-r", r"^net\.(ipv4|ipv6)\.(conf|neigh|ip_forward)").stdout
     return {
         "ruleset": venue.box.run("nft", "-s", "list", "ruleset").stdout,
@@ -68,44 +68,44 @@ def dnsmasq_pid(venue: SmallVenue) -> int:
     return int((Path(venue.settings.state) / "dnsmasq.pid").read_text())
 
 
-def test_up_up_down_down_leaves_what_was_there(venue: SmallVenue):
+def test_applied_twice_and_removed_twice_leaves_what_was_there(venue: SmallVenue):
     venue.box.nft(OTHER)
     before = trace(venue)
-    command(venue, "up")
+    command(venue, "apply")
     once = trace(venue)
     assert once != before
     assert "net.ipv4.ip_forward = 1" in once["sysctls"]
     pid = dnsmasq_pid(venue)
-    command(venue, "up")
+    command(venue, "apply")
     assert trace(venue) == once
     assert dnsmasq_pid(venue) == pid
-    command(venue, "down")
+    command(venue, "remove")
     assert trace(venue) == before
-    command(venue, "down")
+    command(venue, "remove")
     assert trace(venue) == before
 
 
 def test_other_tables_are_not_touched(venue: SmallVenue):
     venue.box.nft(OTHER)
     before = table(venue, "other")
-    command(venue, "up")
+    command(venue, "apply")
     assert table(venue, "other") == before
-    command(venue, "down")
+    command(venue, "remove")
     assert table(venue, "other") == before
 
 
-def test_down_keeps_forwarding_that_was_on_before(venue: SmallVenue):
+def test_removing_keeps_forwarding_that_was_on_before(venue: SmallVenue):
     venue.box.run("sysctl", "-w", "net.ipv4.ip_forward=1")
     before = trace(venue)
-    command(venue, "up")
-    command(venue, "down")
+    command(venue, "apply")
+    command(venue, "remove")
     assert trace(venue) == before
 
 
-def test_up_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
-    command(venue, "up")
+def test_applying_again_keeps_who_is_online_and_for_how_long(venue: SmallVenue):
+    command(venue, "apply")
     venue.box.nft("add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 1000s }\n")
-    command(venue, "up")
+    command(venue, "apply")
     left = re.search(r"02:00:00:00:00:09 .*expires (\d+)m", table(venue, "wificrm"))
     assert left
     assert 14 <= int(left.group(1)) <= 16
@@ -117,7 +117,7 @@ def test_a_table_of_another_shape_is_replaced_and_who_is_online_stays(venue: Sma
         "set garden4_guest { type ether_addr; }\n chain old { type filter hook forward priority 0; policy drop; }\n}\n"
         "add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 1000s }\n"
     )
-    command(venue, "up")
+    command(venue, "apply")
     listed = table(venue, "wificrm")
     assert "02:00:00:00:00:09" in listed
     assert "chain old" not in listed
@@ -125,39 +125,41 @@ def test_a_table_of_another_shape_is_replaced_and_who_is_online_stays(venue: Sma
 
 
 def test_dnsmasq_is_started_anew_when_its_configuration_changed_or_it_died(venue: SmallVenue):
-    command(venue, "up")
+    command(venue, "apply")
     first = dnsmasq_pid(venue)
     venue.config.write_text(venue.config.read_text() + 'lease = "17m"\n')
-    command(venue, "up")
+    command(venue, "apply")
     second = dnsmasq_pid(venue)
     assert second != first
     os.kill(second, 9)
     assert eventually(lambda: not Path(f"/proc/{second}").exists())
     assert "dnsmasq=False" in command(venue, "status")
-    command(venue, "up")
+    command(venue, "apply")
     assert dnsmasq_pid(venue) != second
     assert "dnsmasq=True" in command(venue, "status")
 
 
 def test_a_file_of_pids_that_names_a_stranger_harms_nobody(venue: SmallVenue):
-    command(venue, "up")
+    command(venue, "apply")
     os.kill(dnsmasq_pid(venue), 9)
     with subprocess.Popen(["sleep", "60"]) as stranger:
         (Path(venue.settings.state) / "dnsmasq.pid").write_text(f"{stranger.pid}\n")
-        command(venue, "down")
+        command(venue, "remove")
         assert stranger.poll() is None
         stranger.kill()
 
 
 def test_mend_brings_back_what_died_and_nothing_that_was_taken_down(venue: SmallVenue):
-    command(venue, "up")
+    command(venue, "apply")
     os.kill(dnsmasq_pid(venue), 9)
     venue.box.run("sysctl", "-w", "net.ipv4.ip_forward=0")
     assert eventually(lambda: "False" in command_says(venue, "print(box.is_whole(settings))"))
     command(venue, "mend")
     assert "True" in command_says(venue, "print(box.is_whole(settings))")
-    (Path(venue.settings.state) / "somebody's").touch()  # the folder stays, as it does while down is at work
-    command(venue, "down")
+    (
+        Path(venue.settings.state) / "somebody's"
+    ).touch()  # the folder stays, as it does while remove is at work
+    command(venue, "remove")
     command(venue, "mend")
     assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
     assert "dnsmasq" not in venue.box.run("ss", "-Hlunp").stdout
@@ -174,7 +176,7 @@ def command_says(venue: SmallVenue, text: str) -> str:
 
 
 def test_who_has_an_address_is_for_roots_eyes(venue: SmallVenue):
-    command(venue, "up")
+    command(venue, "apply")
     assert (Path(venue.settings.state) / "dnsmasq.leases").stat().st_mode & 0o077 == 0
 
 
@@ -183,7 +185,7 @@ def test_status_tells_what_stands(venue: SmallVenue):
         "Status(table=False, devices=0, dnsmasq=False, forwarding=False, gate=False, advertised=False)\n"
     )
     assert command(venue, "status") == nothing
-    command(venue, "up")
+    command(venue, "apply")
     venue.gate()
     venue.box.nft("add element inet wificrm allowed_guest { 02:00:00:00:00:09 timeout 9m }\n")
     assert (
@@ -194,7 +196,7 @@ def test_status_tells_what_stands(venue: SmallVenue):
 
 def test_check_has_nothing_to_say_of_a_good_box(venue: SmallVenue):
     assert command(venue, "check") == "[]\n"
-    command(venue, "up")
+    command(venue, "apply")
     assert command(venue, "check") == "[]\n"
 
 
@@ -222,13 +224,13 @@ def test_who_holds_a_port_that_dnsmasq_needs_is_told(venue: SmallVenue, port: in
         assert sentence in command(venue, "check")
 
 
-def test_up_says_why_dnsmasq_does_not_start(venue: SmallVenue):
+def test_apply_says_why_dnsmasq_does_not_start(venue: SmallVenue):
     with venue.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("0.0.0.0", 67))
-        said = fails(venue, "up")
+        said = fails(venue, "apply")
     assert "dnsmasq does not start" in said
     assert "Address already in use" in said
-    command(venue, "up")
+    command(venue, "apply")
     assert "dnsmasq=True" in command(venue, "status")
 
 
@@ -255,13 +257,13 @@ def test_without_privileges_each_verb_says_so(venue: SmallVenue):
     for path in (venue.folder, *venue.folder.parents):
         if path.is_relative_to("/tmp") and path != Path("/tmp"):
             path.chmod(path.stat().st_mode | 0o011)
-    python = venue._python("box.up(settings)")
+    python = venue._python("box.apply(settings)")
     done = venue.box.run(*script.split(), *python, check=False)
     assert "SetupError" in done.stderr
     assert "run as root" in done.stderr
 
 
-def test_plan_shows_all_that_up_would_do():
+def test_plan_shows_all_that_apply_would_do():
     text = box.plan(Settings())
     for part in ("table inet wificrm", "dhcp-range=192.168.50.2", "net/ipv4/ip_forward = 1", "dnsmasq.conf"):
         assert part in text

@@ -116,7 +116,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
         process = made.world.start(
             "dnsmasq", "--conf-file=/dev/null", "--pid-file=", "--user=root", *provider.split()
         )
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         try:
             assert eventually(lambda: made.resolve("www.example", A)[1])
             yield made
@@ -184,7 +184,7 @@ class TestAnswers:
         pair = Authority(tmp_path / "ca").issue("tls", "portal.example.vn", revocation="garden2.example")
         try:
             venue.config.write_text(f'{before}certificate = "{pair[0]}"\nkey = "{pair[1]}"\n')
-            assert venue.command("box.up(settings)").returncode == 0
+            assert venue.command("box.apply(settings)").returncode == 0
             assert venue.resolve("crl.garden2.example", A) == (0, packed("198.51.100.8"))
             assert (
                 "198.51.100.8"
@@ -193,7 +193,7 @@ class TestAnswers:
             assert API in (Path(venue.settings.state) / "dnsmasq.conf").read_text()
         finally:
             venue.config.write_text(before)
-            assert venue.command("box.up(settings)").returncode == 0
+            assert venue.command("box.apply(settings)").returncode == 0
         assert "garden2" not in (Path(venue.settings.state) / "dnsmasq.conf").read_text()
 
     def test_a_device_that_asks_too_much_is_not_answered_and_others_are(self, venue: SmallVenue):

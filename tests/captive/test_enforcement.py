@@ -37,7 +37,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
         portal = made.settings.portal
         text = made.config.read_text()
         made.config.write_text(text + '[portal]\nname = "p.example"\ncertificate = "/c"\nkey = "/k"\n')
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         made.serve(made.box, portal.port, PORTAL)
         made.serve(made.box, portal.tls_port, PORTAL)
         for port in (22, 8081, 9, 853):

@@ -27,9 +27,9 @@ def venue(tmp_path: Path) -> Iterator[SmallVenue]:
 
 
 def up(venue: SmallVenue, *lines: str) -> None:
-    """`gateway up` with *lines* added to the network's settings."""
+    """`gateway apply` with *lines* added to the network's settings."""
     venue.config.write_text(venue.config.read_text() + "".join(f"{line}\n" for line in lines))
-    done = venue.command("box.up(settings)")
+    done = venue.command("box.apply(settings)")
     assert done.returncode == 0, done.stderr
 
 
@@ -85,7 +85,7 @@ def test_an_interface_that_is_not_there_yet_is_hooked_when_it_comes(venue: Small
 def test_without_the_egress_hook_all_but_downloads_works_and_the_check_says_so(venue: SmallVenue):
     venue.box.run("nft", "flush", "ruleset")
     venue.config.write_text(venue.config.read_text() + "grant = { up_mb = 5, down_kbit = 2000 }\n")
-    said(venue, f"({OLD}, box.up(settings))")
+    said(venue, f"({OLD}, box.apply(settings))")
     assert sets(venue, "netdev") == ""
     allow(venue)
     assert venue.ask_tcp(WORLD4, 443) == "the world"

@@ -19,7 +19,7 @@ COUNTS = (("inet", "up_guest"), ("netdev", "down_guest"))
 def venue(tmp_path: Path) -> Iterator[SmallVenue]:
     with small_venue(tmp_path / "venue") as made:
         made.serve(made.world, 443, WORLD)
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         made.box.nft(f"add element inet wificrm allowed_guest {{ {MAC} timeout 600s }}\n")
         yield made
 

@@ -48,7 +48,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
         for folder in (made.folder, *made.folder.parents):
             if folder.is_relative_to("/tmp") and folder != Path("/tmp"):
                 folder.chmod(folder.stat().st_mode | 0o011)
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         for port in (80, 443):
             made.serve(made.world, port, WORLD)
         made.serve(made.box, made.settings.portal.port, "the portal")
@@ -312,7 +312,7 @@ class TestOneGateAfterAnother:
     def venue(self, tmp_path: Path) -> Iterator[SmallVenue]:
         with small_venue(tmp_path / "venue") as made:
             made.serve(made.world, 443, WORLD)
-            assert made.command("box.up(settings)").returncode == 0
+            assert made.command("box.apply(settings)").returncode == 0
             yield made
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
@@ -349,7 +349,7 @@ class TestOneGateAfterAnother:
 
     def test_down_is_not_undone_by_the_gate(self, venue: SmallVenue):
         venue.gate()
-        assert venue.command("box.down(settings)").returncode == 0
+        assert venue.command("box.remove(settings)").returncode == 0
         time.sleep(0.3)
         assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
         answer = raw(
@@ -357,7 +357,7 @@ class TestOneGateAfterAnother:
         )[0]
         assert "was taken down" in str(answer["error"])
         assert "wificrm" not in venue.box.run("nft", "list", "ruleset").stdout
-        assert venue.command("box.up(settings)").returncode == 0
+        assert venue.command("box.apply(settings)").returncode == 0
         assert raw(venue.settings.gate.socket, b'{"do":"list","id":1}\n') == [{"id": 1}]
 
     def test_without_the_capability_it_says_so(self, venue: SmallVenue):
@@ -393,7 +393,7 @@ class TestOneGateAfterAnother:
 
 def test_who_hangs_up_while_being_answered_harms_nobody(tmp_path: Path):
     with small_venue(tmp_path / "venue") as venue:
-        assert venue.command("box.up(settings)").returncode == 0
+        assert venue.command("box.apply(settings)").returncode == 0
         process = venue.gate()
         asked = "".join(
             f'{{"do":"deny","id":{n},"devices":["guest 02:00:00:00:00:01"]}}\n' for n in range(1, 120)

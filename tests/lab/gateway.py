@@ -1,7 +1,7 @@
 """The gateway of the lab: the product's own commands, run in a namespace as a centre would run them.
 
 The portal runs as ``nobody``; the gate as ``daemon`` with CAP_NET_ADMIN and nothing else; the advertiser as
-``games`` with CAP_NET_RAW and nothing else; ``gateway up`` and dnsmasq as root.
+``games`` with CAP_NET_RAW and nothing else; ``gateway apply`` and dnsmasq as root.
 
 Nothing here reaches into the product: all goes through ``wificrm`` and its settings.
 """
@@ -158,9 +158,9 @@ class Gateway:
         return self.namespace.run(*self._wificrm(*arguments), timeout=timeout)
 
     def start(self) -> None:
-        """Migrate, ``gateway up``, gate, portal; returns when guests are served."""
+        """Migrate, ``gateway apply``, gate, portal; returns when guests are served."""
         migrating = self._start("migrate", "migrate", user=PORTAL_USER)
-        self.wificrm("gateway", "up")
+        self.wificrm("gateway", "apply")
         self.start_gate()
         self.start_advertiser()
         if migrating.wait(30):
@@ -223,7 +223,7 @@ class Gateway:
             shutil.rmtree(self.home / folder)
         self.namespace.sysctl({"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0})
         self._make_folders()
-        self.wificrm("gateway", "up")
+        self.wificrm("gateway", "apply")
         self.start_gate()
         self.start_advertiser()
         self.start_portal()

@@ -117,7 +117,7 @@ EVENTS: dict[str, list[Callable[[Venue], object]]] = {
         lambda venue: restart(venue, "portal"),
         lambda venue: restart(venue, "gate"),
         lambda venue: restart(venue, "portal", "gate"),
-        lambda venue: venue.gateway.wificrm("gateway", "up"),
+        lambda venue: venue.gateway.wificrm("gateway", "apply"),
     ],
     "a flushed table": [lambda venue: venue.gateway.namespace.run("nft", "flush", "ruleset")],
     "a reboot": [lambda venue: venue.gateway.reboot()],

@@ -72,7 +72,7 @@ def test_the_resolver_killed_is_brought_back_by_up(phone: Phone, gateway: Gatewa
     gateway.kill9("dnsmasq")
     with contextlib.suppress(ConnectionRefusedError, TimeoutError):
         assert phone.resolve(STRAY_NAME, timeout=0.5) == []
-    gateway.wificrm("gateway", "up")
+    gateway.wificrm("gateway", "apply")
     assert phone.resolve(STRAY_NAME)
     phone.leave()
     phone.join()
@@ -142,12 +142,12 @@ def test_down_leaves_no_trace_and_other_tables_alone(venue: Venue) -> None:
     gateway.namespace.run("nft", "add", "table", "inet", "neighbours_own")
     before = gateway.namespace.run("nft", "list", "ruleset")
     for _ in range(2):
-        gateway.wificrm("gateway", "up")
+        gateway.wificrm("gateway", "apply")
     assert gateway.namespace.run("nft", "list", "ruleset").count("table inet") == before.count("table inet")
     gateway.kill9("portal", "gate")
     try:
         for _ in range(2):
-            gateway.wificrm("gateway", "down")
+            gateway.wificrm("gateway", "remove")
         assert gateway.namespace.run("nft", "list", "ruleset").split() == [
             "table",
             "inet",
@@ -160,7 +160,7 @@ def test_down_leaves_no_trace_and_other_tables_alone(venue: Venue) -> None:
         assert "dnsmasq" not in gateway.namespace.run("ss", "-Hlunp")
         assert not (gateway.home / "state").exists()
     finally:
-        gateway.wificrm("gateway", "up")
+        gateway.wificrm("gateway", "apply")
         gateway.start_gate()
         gateway.start_portal()
         gateway.wait()

@@ -96,7 +96,7 @@ def flush(venue: Venue) -> None:
     box.run("nft", "flush", "set", "inet", "wificrm", "garden4_guest")
     box.run("nft", "flush", "set", "inet", "wificrm", "garden6_guest")
     venue.gateway.kill9("dnsmasq")
-    venue.gateway.wificrm("gateway", "up")
+    venue.gateway.wificrm("gateway", "apply")
 
 
 def test_an_address_stays_as_long_as_it_is_used(venue: Venue, hall: Phone) -> None:
@@ -125,17 +125,17 @@ def test_a_name_taken_out_of_the_settings_is_shut(venue: Venue, hall: Phone, des
     (others,) = desk.resolve("other-garden.example")
     assert fates(hall, address) == fates(desk, others) == {"open"}
     with changed(venue, HALL, "walled_garden = []"):
-        venue.gateway.wificrm("gateway", "up")
+        venue.gateway.wificrm("gateway", "apply")
         assert hall.resolve("garden.example", timeout=10) == [address]
         assert fates(hall, address) == {"reset"}
         assert desk.resolve("other-garden.example") == [others]
         assert fates(desk, others) == {"open"}
-    venue.gateway.wificrm("gateway", "up")
+    venue.gateway.wificrm("gateway", "apply")
     assert hall.resolve("garden.example", timeout=10) == [address]
     assert fates(hall, address) == {"open"}
 
 
-@pytest.mark.parametrize("command", [("gateway", "check"), ("gateway", "up"), ("serve",)])
+@pytest.mark.parametrize("command", [("gateway", "check"), ("gateway", "apply"), ("serve",)])
 @pytest.mark.parametrize("host", ["captive.apple.com", "*.gstatic.com"])
 def test_a_host_that_phones_probe_is_refused_with_the_reason(
     venue: Venue, command: tuple[str, ...], host: str

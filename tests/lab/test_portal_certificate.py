@@ -157,7 +157,7 @@ def is_sent_to(phone: Phone, scheme: str) -> bool:
 def assert_plain(venue: Venue, phone: Phone) -> None:
     assert eventually(lambda: is_sent_to(phone, "http"))
     assert phone.follow(phone.get(f"http://{NAME}/")).url.startswith(f"http://{NAME}/")
-    venue.gateway.wificrm("gateway", "up")
+    venue.gateway.wificrm("gateway", "apply")
     assert eventually(lambda: uri_in(phone.ask_router()) == "")
     assert told(phone) == NOWHERE
 
@@ -166,7 +166,7 @@ def assert_secure(venue: Venue, phone: Phone) -> None:
     assert eventually(lambda: is_sent_to(phone, "https"))
     assert phone.get(f"http://{NAME}/vi").location == f"https://{NAME}/vi"
     assert phone.get(f"https://{NAME}/").status == 200
-    venue.gateway.wificrm("gateway", "up")
+    venue.gateway.wificrm("gateway", "apply")
     assert eventually(lambda: uri_in(phone.ask_router()) == API)
     assert told(phone) == EVERYWHERE
     assert '"captive":true' in phone.get(API).text
@@ -186,18 +186,18 @@ def test_without_a_good_certificate_all_is_plain_and_with_one_it_comes_back(
 
 def test_leases_outlive_the_change(own_venue: Venue, own_phone: Phone) -> None:
     good(own_venue)
-    own_venue.gateway.wificrm("gateway", "up")
+    own_venue.gateway.wificrm("gateway", "apply")
     before = own_phone.ask_dhcp()[0]
     pid = (own_venue.gateway.home / "state/dnsmasq.pid").read_text()
     expired(own_venue)
-    own_venue.gateway.wificrm("gateway", "up")
+    own_venue.gateway.wificrm("gateway", "apply")
     assert (own_venue.gateway.home / "state/dnsmasq.pid").read_text() != pid
     leases = (own_venue.gateway.home / "state/dnsmasq.leases").read_text()
     assert own_phone.mac in leases
     assert own_phone.ask_dhcp()[0] == before
-    own_venue.gateway.wificrm("gateway", "down")
+    own_venue.gateway.wificrm("gateway", "remove")
     assert not (own_venue.gateway.home / "state/dnsmasq.leases").exists()
-    own_venue.gateway.wificrm("gateway", "up")
+    own_venue.gateway.wificrm("gateway", "apply")
 
 
 def test_the_port_of_tls_stays_open_and_nobody_is_sent_there(own_venue: Venue, own_phone: Phone) -> None:

@@ -114,7 +114,7 @@ def provoke_the_logs(venue: Venue, client: Client) -> None:
     venue.gateway.kill9("portal")
     venue.gateway.start_portal()
     venue.gateway.wait()
-    venue.gateway.wificrm("gateway", "up")
+    venue.gateway.wificrm("gateway", "apply")
 
 
 def all_spellings(scene: Scene) -> Iterator[tuple[str, bytes]]:

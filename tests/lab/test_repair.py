@@ -170,13 +170,13 @@ def test_forwarding_turned_off_is_on_again(watched: Gateway, phone: Phone) -> No
 def test_a_gateway_that_is_taken_down_stays_down(watched: Gateway) -> None:
     watched.kill9("portal", "gate", "advertiser")
     try:
-        watched.wificrm("gateway", "down")
+        watched.wificrm("gateway", "remove")
         time.sleep(3)
         assert "wificrm" not in watched.namespace.run("nft", "list", "ruleset")
         assert "dnsmasq" not in watched.namespace.run("ss", "-Hlunp")
         assert watched.running("watch")
     finally:
-        watched.wificrm("gateway", "up")
+        watched.wificrm("gateway", "apply")
         watched.start_gate()
         watched.start_advertiser()
         watched.start_portal()

@@ -211,7 +211,7 @@ def test_the_service_starts_table_gate_advertiser_and_portal(tmp_path: Path):
     )
     done, calls = service(router, "start_service")
     assert (done.returncode, done.stderr) == (0, "")
-    up = calls.index("wificrm gateway up --config /s.toml")
+    up = calls.index("wificrm gateway apply --config /s.toml")
     gate = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gate --config /s.toml")
     advertise = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm advertise --config /s.toml")
     portal = next(number for number, call in enumerate(calls) if "serve --config" in call)
@@ -232,7 +232,7 @@ def test_stopping_takes_the_table_down(tmp_path: Path):
     router = Router(
         tmp_path, enabled="1", mode="gateway", program=f"{tmp_path}/bin/wificrm", settings="/s.toml"
     )
-    assert service(router, "stop_service")[1] == ["wificrm gateway down --config /s.toml"]
+    assert service(router, "stop_service")[1] == ["wificrm gateway remove --config /s.toml"]
 
 
 def test_without_a_table_nothing_is_started(tmp_path: Path):

@@ -26,7 +26,7 @@ SILENT = 0.6
 @pytest.fixture(scope="module")
 def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
     with small_venue(tmp_path_factory.mktemp("venue")) as made:
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         made.serve(made.world, 443, WORLD)
         made.gate()
         yield made

@@ -46,7 +46,7 @@ def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
             "link set port1 master br-two up",
         )
         made.serve(made.world, 443, WORLD)
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         made.gate()
         yield made
 
@@ -155,7 +155,7 @@ async def test_behind_a_repeater_the_address_counts_too(tmp_path: Path) -> None:
     """identity = "mac+ip": the repeater's MAC with an address that did not come online is captive."""
     with small_venue(tmp_path / "venue", identity="mac+ip", address6="") as venue:
         venue.serve(venue.world, 443, WORLD)
-        assert venue.command("box.up(settings)").returncode == 0
+        assert venue.command("box.apply(settings)").returncode == 0
         venue.gate()
         await allow(venue, f"guest {MAC} {PHONE4}")
         assert venue.ask_tcp(WORLD4, 443) == WORLD

@@ -23,7 +23,7 @@ LIST = b'{"do":"list","id":1}\n'
 @pytest.fixture(scope="module")
 def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
     with small_venue(tmp_path_factory.mktemp("venue")) as made:
-        assert made.command("box.up(settings)").returncode == 0
+        assert made.command("box.apply(settings)").returncode == 0
         made.gate()
         yield made
 

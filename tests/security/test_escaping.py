@@ -196,7 +196,7 @@ def test_nothing_of_a_browser_is_kept(stranger: Stranger, portal: Portal) -> Non
 def test_the_name_of_a_device_goes_nowhere(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Case 10: dnsmasq keeps no host name that a phone tells it, and answers for none."""
     with small_venue(tmp_path_factory.mktemp("venue")) as venue:
-        assert venue.command("box.up(settings)").returncode == 0
+        assert venue.command("box.apply(settings)").returncode == 0
         lease = leased(venue, "evil-q7z")
         assert PHONE4.rpartition(".")[0] in lease
         assert "q7z" not in lease

@@ -103,7 +103,7 @@ async def test_the_gate_stays_as_big_as_it_is(tmp_path: Path) -> None:
     """Thousands of grants and ends through the C library that changes the kernel."""
     folder = tmp_path / "venue"
     with small_venue(folder) as venue:
-        assert venue.command("box.up(settings)").returncode == 0
+        assert venue.command("box.apply(settings)").returncode == 0
         pid = venue.gate().pid
         client = GateClient(venue.settings.gate.socket)
         devices = [f"guest 02:00:00:00:03:{number:02x}" for number in range(250)]
