@@ -23,6 +23,8 @@ COMMANDS = {
     "migrate": "bring both stores to this program's schema",
     "doctor": "say what works on this box and what to do about the rest",
     "gateway": "print, check, apply, watch or remove what this box needs to be the gateway",
+    "backup": "write answers, settings and secrets to one file, while the portal runs",
+    "restore": "put a backup back, while the portal runs",
     "report": "write a report to a file",
     "announcement": "list, add, edit, withdraw and restore announcements",
     "staff": "list, add and remove the accounts of staff, set passwords",

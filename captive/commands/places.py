@@ -7,7 +7,7 @@ from typing import Literal
 
 from crm.errors import SetupError
 from crm.schema import is_current
-from crm.settings import Settings, StoreSection
+from crm.settings import Backup, Settings, StoreSection
 from crm.settings_file import load_settings
 from crm.store import Store, open_store
 
@@ -24,7 +24,11 @@ def settings_of(args: argparse.Namespace) -> Settings:
         return load_settings(args.config)
     if not (data / "crm.db").exists():
         raise SetupError(f"{data}: no store here (crm.db is missing); wificrm demo --data {data} makes one")
-    return Settings(store=StoreSection(crm=str(data / "crm.db"), access=str(data / "access.db")))
+    return Settings(
+        store=StoreSection(crm=str(data / "crm.db"), access=str(data / "access.db")),
+        secrets=str(data / "secrets"),
+        backup=Backup(folder=str(data / "backups")),
+    )
 
 
 async def need_current(dsn: str, package: str) -> None:

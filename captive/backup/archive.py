@@ -1,0 +1,153 @@
+"""The file of a backup: a gzipped tar whose first member says what the others are, with their sizes and digests.
+
+Nothing is taken out of an archive but what its contents list names, and that list is held to a short set of
+names: an archive may come from anywhere.
+"""
+
+import gzip
+import hashlib
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import IO, Annotated, Literal
+
+import msgspec
+
+from crm.errors import SetupError
+
+CONTENTS = "wificrm-backup.json"
+MAX_CONTENTS = 256 * 1024
+"""Bytes of the contents list at most."""
+MAX_FILES = 600
+PIECE = 1024 * 1024
+
+_NAME = re.compile(r"store\.(db|dump)|settings/[a-z]{1,20}\.(toml|conf)|secrets/[A-Za-z0-9_.\-]{1,64}")
+"""What may be in an archive; no name leads out of its folder."""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One file of an archive: its *size* in bytes and SHA-256."""
+
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What an archive is: of which venue, day, program and schema, and the files in it by name."""
+
+    venue: str
+    taken: date
+    program: str
+    backend: Literal["sqlite", "postgresql"]
+    schema: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")]
+    files: Annotated[dict[str, Part], msgspec.Meta(max_length=MAX_FILES)]
+    format: Literal[1] = 1
+
+    @property
+    def store(self) -> str:
+        """The name of the store's file in it."""
+        return "store.db" if self.backend == "sqlite" else "store.dump"
+
+
+def describe(files: Mapping[str, Path]) -> dict[str, Part]:
+    """Sizes and digests of *files*, by their names in the archive. Raises OSError."""
+    return {name: Part(path.stat().st_size, _digest(path)) for name, path in files.items()}
+
+
+def write_archive(target: Path, contents: Contents, files: Mapping[str, Path]) -> None:
+    """Write *contents* and *files* to *target*, for its owner alone; whole or not at all. Raises OSError."""
+    fresh = target.with_name(f".{target.name}.new")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as raw:
+            with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as archive:
+                listing = msgspec.json.encode(contents)
+                with _as_file(fresh.with_suffix(".json"), listing) as path:
+                    _add(archive, CONTENTS, path)
+                for name in contents.files:
+                    _add(archive, name, files[name])
+            raw.flush()
+            os.fsync(raw.fileno())
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def read_archive(path: Path, folder: Path) -> Contents:
+    """Unpack the archive at *path* into *folder*. Raises `SetupError` where it is not whole or not ours."""
+    try:
+        with tarfile.open(path, mode="r|gz") as archive:
+            contents = _read_contents(path, archive)
+            missing = dict(contents.files)
+            while member := archive.next():
+                part = missing.pop(member.name, None)
+                file = archive.extractfile(member) if part and member.isreg() else None
+                if part is None or file is None or member.size != part.size:
+                    raise SetupError(f"{path}: {member.name[:80]!r} does not belong into a backup")
+                if _copy(file, folder / member.name) != part.sha256:
+                    raise SetupError(f"{path}: {member.name} was changed or damaged; use another backup")
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise SetupError(f"{path}: this is no backup, or it was cut short ({error})") from None
+    except OSError as error:
+        raise SetupError(f"{error.filename or path}: {error.strerror}") from None
+    if missing:
+        raise SetupError(f"{path}: it was cut short, {next(iter(missing))} is missing; use another backup")
+    return contents
+
+
+def _read_contents(path: Path, archive: tarfile.TarFile) -> Contents:
+    member = archive.next()
+    file = archive.extractfile(member) if member and member.isreg() else None
+    if member is None or file is None or member.name != CONTENTS or member.size > MAX_CONTENTS:
+        raise SetupError(f"{path}: this is no backup of wificrm")
+    try:
+        contents = msgspec.json.decode(file.read(), type=Contents)
+    except msgspec.MsgspecError as error:
+        raise SetupError(f"{path}: its list of contents cannot be read: {error}") from None
+    if contents.store not in contents.files or not all(_NAME.fullmatch(name) for name in contents.files):
+        raise SetupError(f"{path}: it holds what does not belong into a backup")
+    return contents
+
+
+def _copy(file: IO[bytes], target: Path) -> str:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    digest = hashlib.sha256()
+    with target.open("xb") as copy:
+        for piece in _pieces(file):
+            digest.update(piece)
+            copy.write(piece)
+    return digest.hexdigest()
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in _pieces(file):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(PIECE):
+        yield piece
+
+
+def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = path.stat().st_size, 0o600
+    with path.open("rb") as file:
+        archive.addfile(member, file)
+
+
+@contextmanager
+def _as_file(path: Path, content: bytes) -> Iterator[Path]:
+    path.write_bytes(content)
+    try:
+        yield path
+    finally:
+        path.unlink()

@@ -1,0 +1,108 @@
+"""A copy of a crm store while it is in use, and back: SQLite by its own means, PostgreSQL by pg_dump and pg_restore.
+
+A copy of a SQLite store is written anew, row by row in the order of the keys, so that it tells nothing of the order
+in which answers came. A dump of PostgreSQL has its rows as they lie in its files.
+"""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from crm.engines import store_url
+from crm.errors import SetupError
+from crm.migrate import migrate
+from crm.salvage import judge
+from crm.schema import head_of
+
+WAIT_SECONDS = 60.0
+"""For the portal to finish what it is writing."""
+
+
+async def copy_out(dsn: str, target: Path) -> None:
+    """Write a copy of the store at *dsn* to *target*, of one moment. Raises `SetupError`."""
+    url = store_url(dsn)
+    if url.get_backend_name() == "sqlite":
+        await asyncio.to_thread(_copy_file_out, Path(url.database or ""), target)
+    else:
+        await _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}", dsn=dsn)
+
+
+async def copy_in(source: Path, dsn: str) -> None:
+    """Put the copy *source* in place of what is in the store at *dsn*, in one transaction. Raises `SetupError`.
+
+    Whoever has the store open goes on with what was put there. *source* may be brought to this program's schema.
+    """
+    url = store_url(dsn)
+    if url.get_backend_name() == "sqlite":
+        condition = await asyncio.to_thread(judge, source, head_of("crm"))
+        if condition not in ("sound", "older"):
+            raise SetupError(f"the backup's store is {condition}: nothing was changed; use another backup")
+        if condition == "older":
+            await migrate(str(source), "crm")
+        await asyncio.to_thread(_copy_file_in, source, Path(url.database or ""))
+        return
+    options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction")
+    await _run("pg_restore", *options, "--dbname", url.database or "", source, dsn=dsn)
+    await migrate(dsn, "crm")
+
+
+def _copy_file_out(source: Path, target: Path) -> None:
+    try:
+        with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            connection.execute(f"PRAGMA busy_timeout={WAIT_SECONDS * 1000:.0f}")
+            connection.execute("VACUUM INTO ?", (str(target),))
+    except sqlite3.Error as error:
+        raise SetupError(f"{source}: cannot be copied: {error}; wificrm doctor says more") from None
+
+
+def _copy_file_in(source: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with (
+            closing(sqlite3.connect(source)) as copy,
+            closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode=WAL")
+            copy.backup(connection)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except (sqlite3.Error, OSError) as error:
+        raise SetupError(f"{target}: nothing was restored: {error}; is the disk full, is it yours?") from None
+    give_to_owner_of(target.parent, target)
+
+
+def give_to_owner_of(folder: Path, *files: Path) -> None:
+    """What root put into *folder* belongs to whom the folder belongs, who is to go on with it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        for file in (each for path in files for each in path.parent.glob(f"{path.name}*")):
+            os.chown(file, owner.st_uid, owner.st_gid)
+
+
+async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
+    if not shutil.which(program):
+        raise SetupError(f"{program} is missing: apt-get install postgresql-client")
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, env=_environment(dsn), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+    )
+    _, said = await process.communicate()
+    if process.returncode:
+        lines = said.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        raise SetupError(f"{program}: {lines[0]}")
+
+
+def _environment(dsn: str) -> Mapping[str, str]:
+    """Where the database is, for PostgreSQL's programs; the list of processes is no place for a password."""
+    url = store_url(dsn)
+    given = {
+        "PGHOST": url.host,
+        "PGPORT": str(url.port) if url.port else None,
+        "PGUSER": url.username,
+        "PGPASSWORD": str(url.password) if url.password else None,
+        "PGDATABASE": url.database,
+    }
+    return {**os.environ, "LC_ALL": "C.UTF-8", **{name: value for name, value in given.items() if value}}
