@@ -14,6 +14,7 @@ import uvloop
 
 from crm.command_line import fail
 from crm.errors import SetupError, UserError
+from crm.version import VERSION
 
 COMMANDS = {
     "demo": "play a whole centre on this machine, without root",
@@ -53,6 +54,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         description="Surveys and announcements on the Wi-Fi of a public-service centre.",
         epilog="Start with: wificrm demo. Every command explains itself with --help.",
     )
+    parser.add_argument("--version", action="version", version=f"wificrm {VERSION}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from crm.version import VERSION
+
 COMMANDS = (
     "demo",
     "serve",
@@ -53,6 +55,11 @@ def test_help_names_every_command_and_each_explains_itself() -> None:
         own = wificrm(command, "--help")
         assert own.returncode == 0
         assert len(own.stdout) > 150, command
+
+
+def test_the_release_is_told() -> None:
+    told = wificrm("--version")
+    assert (told.returncode, told.stdout) == (0, f"wificrm {VERSION}\n")
 
 
 def test_no_command_is_wrong_usage() -> None:
