@@ -11,6 +11,7 @@ from captive.grants.deadlines import time_left
 from captive.grants.marks import Marks
 from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
 from captive.grants.store import KeptGrant
+from captive.grants.trials import GRANT_SECONDS, Trials
 from crm.times import is_sound
 from crm.web import Clock
 
@@ -59,6 +60,7 @@ class Book:
         """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
         self._policies, self._clock, self._marks, self._local = policies, clock, marks, local
         self._held: dict[str, Held] = {}
+        self._trials = Trials()
 
     @property
     def last_day(self) -> date:
@@ -86,7 +88,7 @@ class Book:
         """Why *device* would not be let through now; None: it would."""
         network, mac, _ = key_parts(device)
         policy = self._policies[network]
-        if not policy.may_refuse:  # as in most venues: asked for each page shown
+        if not policy.may_refuse or self.is_trial(device):  # as in most venues: asked for each page shown
             return None
         try:
             policy.seconds(mac, self._local(), self._usage(device))
@@ -129,6 +131,10 @@ class Book:
         """Whether *device* answered or skipped today."""
         return self._marks.was_asked(device)
 
+    def is_trial(self, device: str) -> bool:
+        """Whether *device* is a phone that the doctor plays, which is nobody: nothing of it is counted."""
+        return self._trials.has(device, now_on_loop())
+
     def has_spent(self, device: str) -> bool:
         """Whether the last grant of *device* ended because the amount of it was taken."""
         return self._marks.has_spent(device)
@@ -143,10 +149,21 @@ class Book:
     def _usage(self, device: str) -> Usage:
         """What *device* had today, its running grant included up to this moment."""
         today, held = self._marks.usage(device), self._held.get(device)
-        if held is None or not self._policy(device).is_daily:
+        if held is None or not self._is_daily(device):
             return today
         running = min(now_on_loop(), held.ends) - held.booked
         return Usage(today.seconds + max(0.0, running), today.bytes)
+
+    def _seconds(self, device: str) -> int:
+        """How long a grant of *device* lasts that begins now. Raises `Refusal`."""
+        if self.is_trial(device):
+            self._trials.begin([device], now_on_loop())  # it is one for longer than its grant lasts
+            return GRANT_SECONDS
+        return self._policy(device).seconds(key_parts(device)[1], self._local(), self._usage(device))
+
+    def _is_daily(self, device: str) -> bool:
+        """Whether it is kept what *device* had today."""
+        return self._policy(device).is_daily and not self.is_trial(device)
 
     def _policy(self, device: str) -> Policy:
         return self._policies[key_parts(device)[0]]

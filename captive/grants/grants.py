@@ -34,6 +34,7 @@ from captive.grants.store import (
     select_grants,
     select_wishes,
 )
+from captive.grants.trials import TRY
 from captive.kernel.ruleset import MAX_DEVICES
 from crm.store import Store
 from crm.times import is_sound
@@ -107,15 +108,15 @@ class Grants(Book):
         Raises `Refusal`; raises `GatewayError` when the gateway cannot be told: then the grant stands and
         the next `reconcile` that reaches the gateway carries it out.
         """
-        _, mac, _ = key_parts(device)
-        seconds = self._policy(device).seconds(mac, self._local(), self._usage(device))
+        seconds, trial = self._seconds(device), self.is_trial(device)
         if device not in self._held and len(self._held) >= MAX_DEVICES:
             raise GatewayError("as many devices are online as the table holds")  # nothing more is kept of any
         now = now_on_loop()
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
-        mark = self._marks.note_asked(device)
+        mark = b"" if trial else self._marks.note_asked(device)
         await self._ledger.write(save_grants, self._row(device, held, mark))
-        self._journal.began(device, address)
+        if not trial:
+            self._journal.began(device, address)
         await self._gateway.allow({device: Terms(seconds)})
         held.online = True
 
@@ -249,13 +250,12 @@ class Grants(Book):
         spent: list[str] = []
         idle: list[str] = []
         for device, held in self._held.items():
-            lease = kernel.get(device)
-            policy = self._policy(device)
+            lease, policy = kernel.get(device), self._policy(device)
             more = held.taken.read(lease.up, lease.down, now) if lease else 0
             taken = held.taken
             if more:
                 rows.append(CountRow(device, taken.up, taken.down, taken.seen_up, taken.seen_down))
-            if policy.is_daily:
+            if self._is_daily(device):
                 used[self._marks.mark(device)] = self._book(device, held, now, more)
             if policy.is_spent(taken, self._usage(device), now):
                 (idle if policy.is_idle(taken, now) else spent).append(device)
@@ -268,8 +268,10 @@ class Grants(Book):
     async def _fulfil_wishes(self) -> None:
         wishes = None if self._ledger.behind else await self._ledger.read(select_wishes)
         if wishes:
-            await self._marks.forget(wishes)
-            await self._end(wishes)
+            self._trials.begin([device for device, verb in wishes.items() if verb == TRY], now_on_loop())
+            ended = [device for device, verb in wishes.items() if verb != TRY]
+            await self._marks.forget(ended)
+            await self._end(ended)
             await self._ledger.change(partial(delete_wishes, devices=wishes))
 
     async def _end(self, devices: Collection[str], *, by: float | None = None) -> None:
@@ -281,9 +283,10 @@ class Grants(Book):
         used = {}
         for device in ended:
             held = self._held.pop(device)
-            if self._policy(device).is_daily:
+            if self._is_daily(device):
                 used[self._marks.mark(device)] = self._book(device, held, min(now, held.ends), 0)
-            self._journal.ended(device)
+            if not self.is_trial(device):
+                self._journal.ended(device)
 
         async def write_down(conn: AsyncConnection) -> None:
             # Asked inside the transaction: a grant that begins from here on is written after it.

@@ -63,6 +63,6 @@ wish = Table(
     "wish",
     metadata,
     Column("device", String(64), primary_key=True),
-    Column("verb", String(16), nullable=False),  # what the technician wants done with it: end
+    Column("verb", String(16), nullable=False),  # what the technician wants done with it: end, try
     sqlite_with_rowid=False,
 )

@@ -64,7 +64,7 @@ async def home(request: web.Request) -> web.StreamResponse:
         return see_other(f"/{language}/online")
     pages = request.app[FIRST_PAGES]
     visit, standing = door.visit(device), door.standing(device, guest)
-    if not (visit.shown or guest.asked_today):
+    if not (visit.shown or guest.asked_today or door.grants.is_trial(device)):
         visit.shown = True
         request.app[BACKGROUND].spawn(_count_shown(request, guest.network, language))
     page = pages.page(guest.network, language, standing)
@@ -103,7 +103,8 @@ async def skip(request: web.Request) -> web.StreamResponse:
         await read_body(request)  # whatever it says: the way online asks for nothing
     language = request.match_info["language"]
     guest, visit = request.app[DOOR].guest(request), request.app[DOOR].visit(request[DEVICE])
-    if not (guest.started or guest.asked_today or guest.online or visit.skipped):
+    counted = guest.started or guest.asked_today or guest.online or visit.skipped
+    if not (counted or request.app[DOOR].grants.is_trial(request[DEVICE])):
         visit.skipped = True  # before anything is waited for: who taps twice is counted once
         with contextlib.suppress(*STORE_ERRORS):  # what we count is no reason to keep anybody waiting
             async with asyncio.timeout(COUNT_SECONDS):
