@@ -1,4 +1,4 @@
-"""Lines of ``key=value`` on standard error, for the journal.
+"""One line an event on standard error, for the journal: ``key=value``, or a JSON object where that is wanted.
 
 Privacy: no line names a device, an address, a person or an answer. Tracebacks show code and the kind of
 error, never its words or the values of variables; of what libraries say, only the constant part is kept,
@@ -8,10 +8,11 @@ for the rest may quote a guest's address or what a guest has sent.
 import logging
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import structlog
 
 ExcInfo = (
@@ -19,35 +20,52 @@ ExcInfo = (
 )
 
 
-def start_log(level: str) -> None:
+Form = Literal["text", "json"]
+"""How a line is written."""
+
+
+def start_log(level: str, form: Form = "text") -> None:
     """Send everything of *level* (debug, info, warning, error) and above to standard error.
 
     Libraries are heard from *warning* on.
     """
     number = getattr(logging, level.upper())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_ConstantPart())
+    handler.setFormatter(_ConstantPart(_render_json if form == "json" else _render_text))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             _add_frames,
-            structlog.processors.KeyValueRenderer(key_order=["level", "event"], drop_missing=True),
+            _render_json if form == "json" else _render_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
 
 
+_render_text = structlog.processors.KeyValueRenderer(key_order=["level", "event"], drop_missing=True)
+
+
+def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
+    """*event* as a JSON object, level and event first."""
+    first = {name: event.pop(name) for name in ("level", "event") if name in event}
+    return msgspec.json.encode({**first, **event}, enc_hook=repr).decode()
+
+
 class _ConstantPart(logging.Formatter):
     """What a library says, without what it puts in: ``Error handling request from %s`` names nobody."""
 
+    def __init__(self, render: Callable[[Any, str, MutableMapping[str, Any]], str]) -> None:
+        super().__init__()
+        self._render = render
+
     def format(self, record: logging.LogRecord) -> str:
         said = str(record.msg).partition("\n")[0]
-        line = f"level={record.levelname.lower()!r} event={said!r} library={record.name!r}"
+        event = {"level": record.levelname.lower(), "event": said, "library": record.name}
         if record.exc_info and record.exc_info[0]:
-            line += f" error={record.exc_info[0].__name__!r}"
-        return line
+            event["error"] = record.exc_info[0].__name__
+        return self._render(None, "", event)
 
 
 def _add_frames(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

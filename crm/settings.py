@@ -190,9 +190,10 @@ class Backup(Section, frozen=True):
 
 
 class Log(Section, frozen=True):
-    """How much is told to the journal."""
+    """How much is told to the journal, and in what form."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
 
 
 class Settings(Section, frozen=True):

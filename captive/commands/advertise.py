@@ -21,6 +21,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Advertise until SIGTERM."""
     settings = load_settings(args.config)
-    start_log(settings.log.level)
+    start_log(settings.log.level, settings.log.format)
     await serve_advertiser(settings, lambda: structlog.get_logger().info("advertising"))
     return 0

@@ -19,6 +19,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Open the network for devices until SIGTERM."""
     settings = load_settings(args.config)
-    start_log(settings.log.level)
+    start_log(settings.log.level, settings.log.format)
     await serve_gate(settings, lambda: structlog.get_logger().info("gate open"))
     return 0

@@ -51,7 +51,7 @@ async def run(args: argparse.Namespace) -> int:
     elif args.verb == "status":
         print(msgspec.json.format(msgspec.json.encode(box.status(settings)), indent=2).decode())
     elif args.verb == "watch":
-        start_log(settings.log.level)
+        start_log(settings.log.level, settings.log.format)
         await watch(settings, catch_stop())
     else:
         (box.apply if args.verb == "apply" else box.remove)(settings)

@@ -21,7 +21,7 @@ async def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
     stop = catch_stop()
     settings = load_settings(args.config)
-    start_log(settings.log.level)
+    start_log(settings.log.level, settings.log.format)
     async with running(settings):
         structlog.get_logger().info("serving", portal=settings.portal.port, console=settings.console.port)
         await stop.wait()

@@ -1,11 +1,13 @@
 """The log says where and what kind, never who and what."""
 
+import json
 import logging
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from crm.errors import SetupError
 from crm.log import start_log
 
 SECRET = "192.168.50.77 typed 0912345678"
@@ -54,3 +56,26 @@ def test_levels(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.get_logger().info("not heard")
     structlog.get_logger().warning("heard", reason="why")
     assert capsys.readouterr().err == "level='warning' event='heard' reason='why'\n"
+
+
+def test_json_has_one_object_a_line_with_the_same_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    start_log("info", "json")
+    structlog.get_logger().warning("heard", reason="two\nlines", seconds=1.5, of=SetupError)
+    try:
+        int(SECRET)
+    except ValueError:
+        structlog.get_logger().exception("a page failed", page="/{language}")
+        logging.getLogger("aiohttp.server").exception("Error handling request from %s", SECRET)
+    said = capsys.readouterr().err
+    assert SECRET not in said
+    first, failed, library = (json.loads(line) for line in said.splitlines())
+    assert list(first) == ["level", "event", "reason", "seconds", "of"]
+    assert (first["reason"], first["seconds"]) == ("two\nlines", 1.5)
+    assert failed["event"] == "a page failed"
+    assert failed["exception"].endswith("ValueError")
+    assert library == {
+        "level": "error",
+        "event": "Error handling request from %s",
+        "library": "aiohttp.server",
+        "error": "ValueError",
+    }
