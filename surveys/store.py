@@ -288,7 +288,9 @@ async def select_versions(conn: AsyncConnection, venue: str, questionnaire: str)
     ]
 
 
-async def select_version(conn: AsyncConnection, venue: str, questionnaire: str) -> Version | None:
-    """The newest version that *venue* has published of *questionnaire*."""
-    versions = await select_versions(conn, venue, questionnaire)
-    return versions[-1] if versions else None
+async def has_versions(conn: AsyncConnection, versions: Collection[Version]) -> bool:
+    """Whether the store has all *versions* as they are; one that was restored from a backup may not."""
+    wanted = {version.id: content_hash(version.questionnaire) for version in versions}
+    table = questionnaire_version
+    rows = await conn.execute(select(table.c.id, table.c.content_hash).where(table.c.id.in_(wanted)))
+    return {row.id: row.content_hash for row in rows} == wanted

@@ -9,7 +9,7 @@ from crm.times import UNDATED, local_moment
 from crm.venues import save_venue
 from crm.web import Clock
 from surveys.questionnaire_files import load_questionnaire
-from surveys.store import Version, publish
+from surveys.store import Version, has_versions, publish
 
 UNPUBLISHED = 0
 """The id of a version that the store has not got; answers to it cannot be kept."""
@@ -40,11 +40,14 @@ class Published:
         return self._versions[network]
 
     async def look(self) -> None:
-        """Publish what is not published yet; date what was stored before the clock was set.
+        """Publish what the store has not got (yet, or since a backup was restored); date what waits for a day.
 
         Raises `crm.store.STORE_ERRORS`, and `UserError` for a questionnaire that the store cannot take.
         """
         moment = local_moment(self._clock(), self._zone)
+        if self._published:
+            async with self._store.read() as conn:
+                self._published = await has_versions(conn, self._versions.values())
         if not self._published:
             async with self._store.begin() as conn:
                 await save_venue(conn, self._settings.venue)
