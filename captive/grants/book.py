@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -11,6 +12,7 @@ from captive.grants.deadlines import time_left
 from captive.grants.marks import Marks
 from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
 from captive.grants.store import KeptGrant
+from captive.grants.tally import Tally
 from captive.grants.trials import GRANT_SECONDS, Trials
 from crm.times import is_sound
 from crm.web import Clock
@@ -61,6 +63,16 @@ class Book:
         self._policies, self._clock, self._marks, self._local = policies, clock, marks, local
         self._held: dict[str, Held] = {}
         self._trials = Trials()
+        self.tally = Tally()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store lacks something of the book."""
+        return self._marks.is_behind
+
+    def online(self) -> Counter[str]:
+        """How many devices are online by a grant, by place."""
+        return Counter(device.partition(" ")[0] for device, held in self._held.items() if held.online)
 
     @property
     def last_day(self) -> date:

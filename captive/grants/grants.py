@@ -34,6 +34,7 @@ from captive.grants.store import (
     select_grants,
     select_wishes,
 )
+from captive.grants.tally import End
 from captive.grants.trials import TRY
 from captive.kernel.ruleset import MAX_DEVICES
 from crm.store import Store
@@ -100,8 +101,6 @@ class Grants(Book):
             # One that ran out is ended by the next `reconcile`.
             self._held[device] = read_back(row, policy, now, loop_now)
 
-    # -- what pages do ----------------------------------------------------------------------------
-
     async def grant(self, device: str, address: str = "") -> None:
         """Bring *device* online: written down first if that can be, then let through. Returns when packets flow.
 
@@ -135,9 +134,7 @@ class Grants(Book):
     async def forget(self, device: str) -> None:
         """End the grant of *device* and forget that it was asked, so that it meets the portal again."""
         await self._marks.forget([device])
-        await self._end([device])
-
-    # -- what keeps book and kernel equal ---------------------------------------------------------
+        await self._end([device], "staff")
 
     async def reconcile(self) -> None:
         """Make the kernel agree with the book, and end what has run out."""
@@ -146,7 +143,8 @@ class Grants(Book):
             await self._catch_up()
             await self._fulfil_wishes()
             now = now_on_loop()
-            await self._end([device for device, held in self._held.items() if held.ends <= now], by=now)
+            ran_out = [device for device, held in self._held.items() if held.ends <= now]
+            await self._end(ran_out, "time", by=now)
             counting = now - self._counted >= COUNT_EVERY
             try:
                 kernel = await self._gateway.list(counts=counting)
@@ -227,6 +225,7 @@ class Grants(Book):
             await self._begin_anew([device for device, terms in missing.items() if terms.fresh])
             await self._gateway.allow(missing)
         if missing or strangers:
+            self.tally.repairs += len(missing) + len(strangers)
             log.info("gateway set right", restored=len(missing), removed=len(strangers))
         for device, held in self._held.items():
             held.online = held.online or device in kernel or device in missing
@@ -250,9 +249,8 @@ class Grants(Book):
         spent: list[str] = []
         idle: list[str] = []
         for device, held in self._held.items():
-            lease, policy = kernel.get(device), self._policy(device)
-            more = held.taken.read(lease.up, lease.down, now) if lease else 0
-            taken = held.taken
+            lease, policy, taken = kernel.get(device), self._policy(device), held.taken
+            more = taken.read(lease.up, lease.down, now) if lease else 0
             if more:
                 rows.append(CountRow(device, taken.up, taken.down, taken.seen_up, taken.seen_down))
             if self._is_daily(device):
@@ -263,7 +261,8 @@ class Grants(Book):
             await self._ledger.change(partial(save_counts, counts=rows, used=used))
         # Who was merely away comes back unasked; who took all there is meets the portal, which says so.
         await self._marks.note_spent(spent)
-        await self._end([*spent, *idle])
+        await self._end(spent, "amount")
+        await self._end(idle, "idle")
 
     async def _fulfil_wishes(self) -> None:
         wishes = None if self._ledger.behind else await self._ledger.read(select_wishes)
@@ -271,10 +270,10 @@ class Grants(Book):
             self._trials.begin([device for device, verb in wishes.items() if verb == TRY], now_on_loop())
             ended = [device for device, verb in wishes.items() if verb != TRY]
             await self._marks.forget(ended)
-            await self._end(ended)
+            await self._end(ended, "staff")
             await self._ledger.change(partial(delete_wishes, devices=wishes))
 
-    async def _end(self, devices: Collection[str], *, by: float | None = None) -> None:
+    async def _end(self, devices: Collection[str], why: End, *, by: float | None = None) -> None:
         """End grants; with *by* only those that have not been made longer since."""
         if not devices:
             return
@@ -287,6 +286,7 @@ class Grants(Book):
                 used[self._marks.mark(device)] = self._book(device, held, min(now, held.ends), 0)
             if not self.is_trial(device):
                 self._journal.ended(device)
+                self.tally.end(device, why)
 
         async def write_down(conn: AsyncConnection) -> None:
             # Asked inside the transaction: a grant that begins from here on is written after it.

@@ -42,6 +42,11 @@ class Marks:
         return self._day
 
     @property
+    def is_behind(self) -> bool:
+        """Whether the store lacks something."""
+        return self._ledger.behind
+
+    @property
     def is_read(self) -> bool:
         """Whether the store's own could be read since the start."""
         return self._read

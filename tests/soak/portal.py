@@ -84,9 +84,9 @@ def plant(leak: str) -> None:
     end = Grants._end
     kept: list[Any] = []
 
-    async def end_and_keep(self: Grants, devices: Any, **options: Any) -> None:
+    async def end_and_keep(self: Grants, devices: Any, why: Any, **options: Any) -> None:
         kept.extend([[device], [device]] for device in devices)
-        await end(self, devices, **options)
+        await end(self, devices, why, **options)
 
     async def keep_visits(self: Door, today: Any) -> None:
         visits = dict(self._visits)
