@@ -52,6 +52,7 @@ async def centre(tmp_path: Path) -> Settings:
     folder.mkdir()
     await migrate(settings.store.crm, "crm")
     await ask(settings.store.crm, "nhanh")
+    secret(settings, "forms")
     return settings
 
 
@@ -315,11 +316,12 @@ async def test_an_older_store_is_brought_to_this_schema_a_newer_one_is_refused(
 BAD: dict[str, dict[str, Any]] = {
     "another centre's": {"venue": "OTHER"},
     "another database's": {"backend": "postgresql", "rename": {"store.db": "store.dump"}},
-    "a name that leads out": {"rename": {"store.db": "../../store.db"}},
-    "an absolute name": {"rename": {"store.db": "/etc/passwd"}},
+    "a name that leads out": {"rename": {"secrets/forms": "../../forms"}},
+    "an absolute name": {"rename": {"secrets/forms": "/tmp/wificrm-forms"}},
     "a stranger's file": {"more": {"settings/../x": b""}},
     "what is not in the list": {"unlisted": {"secrets/forms": b"x"}},
     "changed bytes": {"change": lambda store: store.write_bytes(store.read_bytes()[::-1]), "keep": True},
+    "a changed secret": {"swap": {"secrets/forms": b"x" * 32}},
     "no store": {"drop": "store.db"},
     "a store that is none": {"change": lambda store: store.write_bytes(b"no store" * 1000)},
     "of another format": {"format": 2},
@@ -390,6 +392,7 @@ def forge(
     rename: dict[str, str] | None = None,
     more: dict[str, bytes] | None = None,
     unlisted: dict[str, bytes] | None = None,
+    swap: dict[str, bytes] | None = None,
     drop: str = "",
     keep: bool = False,
     **listed: object,
@@ -407,7 +410,7 @@ def forge(
         digest = hashlib.sha256
         listing["files"] = {n: {"size": len(c), "sha256": digest(c).hexdigest()} for n, c in files.items()}
     listing |= listed
-    members = {CONTENTS: json.dumps(listing).encode(), **files, **(unlisted or {})}
+    members = {CONTENTS: json.dumps(listing).encode(), **files, **(unlisted or {}), **(swap or {})}
     members.pop(drop, None)
     with tarfile.open(target, "w:gz") as archive:
         for name, content in members.items():
