@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from crm.engines import BUSY_TIMEOUT, make_batch_engine, make_engine
 from crm.key_order import KeyOrder
+from crm.pace import Pace, Worst
 
 log = structlog.get_logger()
 
@@ -59,6 +60,7 @@ class _Waiting:
     batch: BatchWrite
     item: Any
     done: asyncio.Future[Any]
+    since: float
 
 
 class Store:
@@ -82,7 +84,9 @@ class Store:
         self._watching = False
         self._order_after = 0.0
         self._closed = False
-        self._failing = False
+        self.failing = False
+        """Whether the last write was not taken."""
+        self._pace = Pace()
 
     @property
     def dialect(self) -> str:
@@ -93,6 +97,10 @@ class Store:
     def waiting(self) -> int:
         """Writes that wait for the next commit."""
         return len(self._waiting)
+
+    def worst(self) -> Worst:
+        """How long writes waited and commits took at worst in the last minutes."""
+        return self._pace.worst(asyncio.get_running_loop().time())
 
     @contextlib.asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -119,7 +127,8 @@ class Store:
             raise StoreBusyError(f"{MAX_WAITING} writes are waiting")
         if self._committer is None:
             self._committer = asyncio.create_task(self._commit_for_ever(), name="group commit")
-        waiting = _Waiting(batch, item, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(batch, item, loop.create_future(), loop.time())
         self._waiting.append(waiting)
         self._wake.set()
         return await waiting.done
@@ -150,6 +159,7 @@ class Store:
                 await self._commit(group)
 
     async def _commit(self, group: Sequence[_Waiting]) -> None:
+        began = asyncio.get_running_loop().time()
         try:
             results = await self._run(group)
         except Exception as error:
@@ -161,17 +171,19 @@ class Store:
                 await self._commit([waiting])
             return
         self._note(None)
+        now = asyncio.get_running_loop().time()
+        self._pace.note(now, began - min(each.since for each in group), now - began)
         for waiting, result in zip(group, results, strict=True):
             _settle(waiting, result)
 
     def _note(self, error: Exception | None) -> None:
         """Tell the log when writing begins to fail and when it works again, not of each failure in between."""
         name = Path(self._writer.url.database or "").name
-        if error is not None and not self._failing:
+        if error is not None and not self.failing:
             log.error("a store does not take what is written", store=name, error=type(error).__name__)
-        elif error is None and self._failing:
+        elif error is None and self.failing:
             log.info("a store takes what is written again", store=name)
-        self._failing = error is not None
+        self.failing = error is not None
 
     async def _run(self, group: Sequence[_Waiting]) -> list[Any]:
         """Run *group* in one transaction; the results stand in the group's order."""
