@@ -1,0 +1,164 @@
+"""Hears the ports and says what is wrong: sightings of a cause, with what only a terminal may show."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from captive.watch.alarms import Cause
+from captive.watch.bridge_events import BridgeEvents, list_learned
+from captive.watch.claims import read_claim
+from captive.watch.floods import KNOWN, Flood, KnownDevices, PortTraffic
+from captive.watch.frames import classify, sender
+from captive.watch.kinds import AlertKind
+from captive.watch.probing import PROBE_SECONDS, probe_frames
+from captive.watch.roaming import Place, Whereabouts
+from captive.watch.taps import Spot, Tap, find_spots
+from crm.settings import Network
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 2.0
+"""Between two looks at which ports there are."""
+HEADERS_AT_ONCE, HEADERS_OF_ALL = 128, 512
+"""Frames whose first octets are read per turn: of one port, of all."""
+CLAIMS_AT_ONCE = 4
+"""Packets that scapy takes apart per turn, of one port; a bad one takes it some milliseconds."""
+CLAIMS_A_SECOND = 40.0
+"""And of all ports together."""
+EVENTS_AT_ONCE = 256
+
+
+class Sighting(NamedTuple):
+    """*cause* was seen *times* times. *mac* and *detail* name a device: for the eye at a terminal only."""
+
+    cause: Cause
+    times: int
+    mac: bytes = b""
+    detail: str = ""
+
+
+class _Ear(NamedTuple):
+    tap: Tap
+    traffic: PortTraffic
+
+
+class Observer:
+    """Listens at all ports of *networks*. *draw* gives a random number of 32 bits.
+
+    Times are seconds of a clock that only goes forward.
+    """
+
+    def __init__(self, networks: Sequence[Network], now: float, draw: Callable[[], int]) -> None:
+        self._networks, self._draw = networks, draw
+        self._ears: dict[int, _Ear] = {}
+        self._known = KnownDevices()
+        self._whereabouts = Whereabouts()
+        self._events = BridgeEvents()
+        self._look_at = now
+        self._probe_at = now + 1.0  # ports that have just come up may not pass frames yet
+        self._dissections, self._refilled = CLAIMS_A_SECOND, now
+        self._look(now)
+        for learned in list_learned(KNOWN):  # who is here already is not new
+            self._known.is_new(learned.mac)
+
+    @property
+    def ports(self) -> list[str]:
+        """The names of the ports that are heard."""
+        return sorted(ear.tap.spot.port for ear in self._ears.values())
+
+    def turn(self, now: float) -> Iterator[Sighting]:
+        """Read what has come in, a bounded amount of it, and say what is wrong."""
+        if now >= self._look_at:
+            self._look(now)
+        if now >= self._probe_at:
+            self._probe(now)
+        self._dissections = min(CLAIMS_A_SECOND, self._dissections + (now - self._refilled) * CLAIMS_A_SECOND)
+        self._refilled = now
+        yield from self._moves(now)
+        share = max(8, min(HEADERS_AT_ONCE, HEADERS_OF_ALL // max(1, len(self._ears))))
+        for ear in list(self._ears.values()):
+            yield from self._claims(ear)
+            yield from self._count(ear, share, now)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._events.close()
+        for ear in self._ears.values():
+            ear.tap.close()
+        self._ears.clear()
+
+    def _look(self, now: float) -> None:
+        """Follow which ports there are."""
+        self._look_at = now + LOOK_SECONDS
+        spots = {spot.number: spot for spot in find_spots(self._networks)}
+        for index, ear in list(self._ears.items()):
+            if spots.get(index) != ear.tap.spot:
+                ear.tap.close()
+                del self._ears[index]
+        for index, spot in spots.items():
+            if index not in self._ears:
+                with contextlib.suppress(OSError):  # gone again in this very moment; looked for again
+                    self._ears[index] = _Ear(Tap(spot), self._traffic(spot, now))
+
+    def _traffic(self, spot: Spot, now: float) -> PortTraffic:
+        return PortTraffic(self._known, spot.own.macs, many=spot.network.identity == "mac+ip", now=now)
+
+    def _probe(self, now: float) -> None:
+        self._probe_at = now + PROBE_SECONDS
+        for frame in probe_frames(self._draw()):
+            for ear in self._ears.values():
+                with contextlib.suppress(OSError):  # a port without a cable
+                    ear.tap.send(frame)
+
+    def _moves(self, now: float) -> Iterator[Sighting]:
+        for learned in self._events.read(EVENTS_AT_ONCE):
+            ear = self._ears.get(learned.port)
+            if ear:
+                yield from self._see(learned.mac, ear, now)
+
+    def _claims(self, ear: _Ear) -> Iterator[Sighting]:
+        spot = ear.tap.spot
+        for frame in ear.tap.claims(min(CLAIMS_AT_ONCE, int(self._dissections))):
+            self._dissections -= 1
+            claim = read_claim(frame, spot.own)
+            if claim:
+                yield Sighting(Cause(claim.kind, claim.what, spot.place), 1, claim.mac, claim.detail)
+
+    def _count(self, ear: _Ear, most: int, now: float) -> Iterator[Sighting]:
+        traffic = ear.traffic
+        for frame in ear.tap.headers(most):
+            kind = classify(frame)
+            if kind:
+                mac = sender(frame)
+                traffic.add(mac, kind, now)
+                yield from self._see(mac, ear, now)
+        if traffic.due(now):
+            traffic.add_unread(ear.tap.unread())
+            for flood in traffic.judge(now):
+                yield _as_sighting(flood, ear.tap.spot.place)
+
+    def _see(self, mac: bytes, ear: _Ear, now: float) -> Iterator[Sighting]:
+        if mac in ear.traffic.own:
+            return
+        place = ear.tap.spot.place
+        other = self._whereabouts.see(mac, place, now)
+        if other:
+            first, second = sorted((place, other))  # to and fro is one cause, not two
+            yield Sighting(Cause(AlertKind.CLONED_MAC, "ports", first, second), 1, mac)
+
+
+def _as_sighting(flood: Flood, place: Place) -> Sighting:
+    kind = AlertKind.SPOOFED_GATEWAY if flood.what == "own_mac" else AlertKind.FLOOD
+    return Sighting(Cause(kind, flood.what, place), flood.frames, flood.mac)
+
+
+def may_listen() -> str:
+    """Why packets cannot be heard by this process; "" when they can."""
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        return str(error.strerror)
+    return ""
