@@ -97,7 +97,7 @@ def _addresses(settings: Settings, api: str) -> list[str]:
     ]
     pool = 0
     for network in settings.networks:
-        first, last = _pool(network)
+        first, last = pool_of(network)
         pool += int(last) - int(first) + 1
         lines.append(f"dhcp-range={first},{last},{network.net4.netmask},{network.lease}")
     lines.append(f"dhcp-lease-max={min(pool, 65536)}")
@@ -117,7 +117,7 @@ def _addresses(settings: Settings, api: str) -> list[str]:
     return lines
 
 
-def _pool(network: Network) -> tuple[IPv4Address, IPv4Address]:
+def pool_of(network: Network) -> tuple[IPv4Address, IPv4Address]:
     """The first and last address for guests; one in between that is the gateway's dnsmasq leaves out itself."""
     four = network.net4
     first, last = four.network.network_address + 1, four.network.broadcast_address - 1

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
+from captive.box.pool import POOLS
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -66,8 +67,9 @@ def stop_resolver(settings: Settings) -> None:
 
 
 def forget_leases(settings: Settings) -> None:
-    """Take away the file that says which device has which address."""
-    (Path(settings.state) / LEASES).unlink(missing_ok=True)
+    """Take away the file that says which device has which address, and the numbers out of it."""
+    for name in (LEASES, POOLS):
+        (Path(settings.state) / name).unlink(missing_ok=True)
 
 
 def _argument(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """``wificrm gateway watch``: what ``apply`` has started goes on. dnsmasq is looked at every second.
 
 A process of its own, as root: whoever starts dnsmasq needs rights that the gate must not have. It reads
-nothing that a guest sends.
+nothing that a guest sends but the leases that dnsmasq has written down, to count them.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ import time
 import structlog
 
 from captive.box import box
+from captive.box.pool import write_pools
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -22,11 +23,14 @@ UP_SECONDS = 60.0
 """Between two times that everything is put right, needed or not: the certificate may have changed."""
 PAUSE_SECONDS = 3.0
 """After an attempt that failed."""
+COUNT_SECONDS = 300.0
+"""Between two counts of the leases: rare enough to tell of no single device when it came."""
 
 
 async def watch(settings: Settings, stop: asyncio.Event) -> None:
     """Put right what is missing, until *stop*; a gateway that was taken down stays down."""
     due = time.monotonic() + UP_SECONDS
+    count_at = 0.0
     failing = False
     while not stop.is_set():
         pause = LOOK_SECONDS
@@ -44,6 +48,9 @@ async def watch(settings: Settings, stop: asyncio.Event) -> None:
                 failing = False
                 if not whole:
                     log.warning("dnsmasq or forwarding was off and is on again")
+        if time.monotonic() >= count_at:
+            write_pools(settings)
+            count_at = time.monotonic() + COUNT_SECONDS
         _bury()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause)
