@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from aiohttp import web
 
 import campaigns.console
 import campaigns.pages
+import captive.portal.enter
 import captive.portal.pages
 import surveys.console
 import surveys.pages
@@ -24,7 +25,7 @@ from captive.connections.start import start_journal
 from captive.gateway import GateClient, Gateway, OpenGateway
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy
-from captive.kernel.neighbours import Loopback, Neighbours, follow_neighbours
+from captive.kernel.neighbours import Loopback, Neighbours, NoGuests, follow_neighbours
 from captive.portal.door import Door
 from captive.portal.first_page import FirstPages
 from captive.portal.guest_web import (
@@ -41,6 +42,10 @@ from captive.portal.listening import listen
 from captive.portal.pages import DEMO, FIRST_PAGES
 from captive.portal.published import Published
 from captive.regular import Step, repeat
+from captive.routers.gateways import Gateways
+from captive.routers.link import RouterLink
+from captive.routers.listener import meet_routers
+from captive.routers.state import StateFile
 from captive.store_care import StoreCare
 from crm.console import MAX_CONSOLE_FORM, add_console
 from crm.settings import Settings, secret
@@ -127,7 +132,7 @@ def make_portal(
     app[FIRST_PAGES] = FirstPages(app, settings, first_frame, demo=demo)
     # Looked through in this order for each request: first what is asked for most.
     own, asked, told = captive.portal.pages, surveys.pages, campaigns.pages
-    app.add_routes([*own.ENTRANCE, *asked.ROUTES, *own.ROUTES, *told.ROUTES])
+    app.add_routes([*own.ENTRANCE, *asked.ROUTES, *own.ROUTES, *told.ROUTES, *captive.portal.enter.ROUTES])
     return app
 
 
@@ -140,13 +145,18 @@ def make_console(deps: Deps) -> web.Application:
     return app
 
 
-def make_gateway(settings: Settings) -> Gateway:
-    """The gateway that the settings name."""
-    return OpenGateway() if settings.gate.gateway == "open" else GateClient(settings.gate.socket)
+def make_gateway(settings: Settings, links: Mapping[str, RouterLink]) -> Gateways:
+    """The gateways that the settings name: the gate of this box, and the *links* to routers elsewhere."""
+    local: Gateway | None = None
+    if settings.networks:
+        local = OpenGateway() if settings.gate.gateway == "open" else GateClient(settings.gate.socket)
+    return Gateways(local, [network.name for network in settings.networks], links)
 
 
 async def make_neighbours(settings: Settings) -> Neighbours:
     """Who tells devices by their addresses."""
+    if not settings.networks:
+        return NoGuests()
     return (
         Loopback(settings.networks[0].name, settings.networks)
         if settings.gate.gateway == "open"
@@ -187,6 +197,7 @@ async def running(
         with contextlib.suppress(*STORE_ERRORS):
             await _refresh_pages(deps, portal)
         await listen(stack, settings, portal, make_console(deps), certificate, host)
+        await meet_routers(stack, settings, door.links, certificate, host)
         await door.grants.reconcile()
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
@@ -203,7 +214,8 @@ async def _open_door(
     stack: contextlib.AsyncExitStack, settings: Settings, access: Store, clock: Clock, today: date
 ) -> Door:
     """The door with all behind it: gateway, neighbours, the book of grants."""
-    gateway = make_gateway(settings)
+    links = {router.name: RouterLink(router, settings.portal.name) for router in settings.routers}
+    gateway = make_gateway(settings, links)
     stack.push_async_callback(gateway.close)
     neighbours = await make_neighbours(settings)
     stack.push_async_callback(neighbours.close)
@@ -221,9 +233,11 @@ async def _open_door(
         note=Path(settings.secrets) / "access-store-is-behind",
     )
     await grants.load(today)
-    door = Door(grants, neighbours, key, settings.venue.code)
+    door = Door(grants, neighbours, key, settings.venue.code, links)
     await door.start_day(today)
     neighbours.on_join = door.on_join
+    for link in links.values():
+        link.on_join = door.on_join
     return door
 
 
@@ -241,10 +255,13 @@ def _regular(deps: Deps, portal: web.Application, certificate: Certificate) -> d
         deps.background.spawn(retention.look())
         certificate.refresh()
 
+    states = StateFile(deps.settings, door.links)
+
     return {
         "day": lambda: door.start_day(local_moment(deps.clock(), zone).day),
         "grants": door.grants.reconcile,
         "certificate": look_aside,
+        "routers": states.look,
     }
 
 

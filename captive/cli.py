@@ -30,6 +30,8 @@ COMMANDS = {
     "announcement": "list, add, edit, withdraw and restore announcements",
     "staff": "list, add and remove the accounts of staff, set passwords",
     "device": "list the devices that are online, end their grants",
+    "router": "make the keys of thin routers, list which are connected",
+    "watch": "tell of rogue servers, false gateways, copied devices and floods on the guests' networks",
     "connections": "keys, state, sealed exports and audit of the connection log",
 }
 

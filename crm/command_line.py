@@ -28,9 +28,10 @@ def add_place(command: argparse.ArgumentParser, *, again: bool = False) -> None:
     )
 
 
-def add_config(command: argparse.ArgumentParser) -> None:
-    """``--config FILE``."""
-    command.add_argument("--config", type=Path, default=DEFAULT_PATH, metavar="FILE", help="settings file")
+def add_config(command: argparse.ArgumentParser, *, again: bool = False) -> None:
+    """``--config FILE``; *again*: also behind a verb, where leaving it out changes nothing."""
+    default = argparse.SUPPRESS if again else DEFAULT_PATH
+    command.add_argument("--config", type=Path, default=default, metavar="FILE", help="settings file")
 
 
 def day(text: str) -> date:

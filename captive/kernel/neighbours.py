@@ -33,6 +33,10 @@ PATIENCE = (0.02, 0.1, 0.3)
 """Seconds between looks for an address of which the table does not tell yet."""
 
 
+def _nobody_cares(_mac: str) -> None:
+    pass
+
+
 class _Change(NamedTuple):
     """One entry of the neighbour table, as the kernel tells it."""
 
@@ -56,6 +60,24 @@ class Neighbours(Protocol):
 
     async def close(self) -> None:
         """Stop listening."""
+
+
+class NoGuests:
+    """A box without guests of its own, which serves thin routers elsewhere only."""
+
+    def __init__(self) -> None:
+        self.on_join: Callable[[str], None] = _nobody_cares
+
+    async def device(self, address: str) -> str | None:  # noqa: ARG002 - nobody is
+        """Nobody."""
+        return None
+
+    def addresses(self) -> Mapping[str, str]:
+        """None."""
+        return {}
+
+    async def close(self) -> None:
+        """Nothing to stop."""
 
 
 class Loopback:
@@ -104,11 +126,21 @@ class KernelNeighbours:
         """
         address = _with_index(address)
         if address not in self._devices:
+            if not self._is_ours(address):
+                return None
             await self._read_all()
         for pause in PATIENCE:
             if address not in self._devices:
                 await asyncio.sleep(pause)
         return self._devices.get(address)
+
+    def _is_ours(self, address: str) -> bool:
+        """Whether *address* may be on a network of ours: the kernel is asked for no other."""
+        if address.startswith("fe80:"):
+            return address.rpartition("%")[2] in map(str, self._networks)
+        at = ipaddress.ip_address(address)
+        nets = ((each.net4, each.net6) for each in self._networks.values())
+        return any(at in each.network for pair in nets for each in pair if each)
 
     def addresses(self) -> Mapping[str, str]:
         """The device at each address, link-local ones included."""
@@ -241,10 +273,6 @@ def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
         length, kind = ATTRIBUTE.unpack_from(body, start)
         yield kind & 0x3FFF, body[start + ATTRIBUTE.size : start + length]
         start += max(length + 3 & ~3, ATTRIBUTE.size)
-
-
-def _nobody_cares(_mac: str) -> None:
-    pass
 
 
 async def follow_neighbours(networks: Sequence[Network]) -> KernelNeighbours:

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, NamedTuple
@@ -14,10 +14,14 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from captive.gateway import GatewayError, key_parts
+from captive.gateway import GatewayError, device_key, key_parts
 from captive.grants.grants import Grants
 from captive.grants.policy import Reason, Refusal
 from captive.kernel.neighbours import Neighbours
+from captive.portal import cookie
+from captive.portal.probes import wanted_page
+from captive.routers.link import RouterLink
+from captive.routers.wire import is_mac, unwrap
 from crm import tokens
 from crm.errors import UserError
 from crm.times import UNDATED
@@ -67,8 +71,18 @@ NEW, ASKED, SPENT = Standing("new"), Standing("asked"), Standing("spent")
 class Door:
     """Tells the pages whom they serve, without identity, and opens the network (a `crm.web.Doorkeeper`)."""
 
-    def __init__(self, grants: Grants, neighbours: Neighbours, key: bytes, venue: str) -> None:
+    def __init__(
+        self,
+        grants: Grants,
+        neighbours: Neighbours,
+        key: bytes,
+        venue: str,
+        links: Mapping[str, RouterLink] | None = None,
+    ) -> None:
+        """*links* by the names of thin routers."""
         self.grants = grants
+        self.links: Mapping[str, RouterLink] = links or {}
+        self._cookie_key = cookie.cookie_key(key)
         self._neighbours = neighbours
         self._key = key
         self._venue = venue
@@ -91,9 +105,38 @@ class Door:
         self._today = today
 
     async def recognise(self, request: web.Request) -> str | None:
-        """The device behind *request*; None when it is not on the guest network."""
+        """The device behind *request*; None when it is not on a guest network.
+
+        On this box's own networks the kernel tells; a device behind a thin router brings the cookie that it was
+        given when its router sent it here.
+        """
         address = _peer(request)
-        return await self._neighbours.device(address) if address else None
+        device = await self._neighbours.device(address) if address else None
+        if device is None and self.links and (text := request.cookies.get(cookie.NAME)):
+            device = cookie.read_cookie(self._cookie_key, text, self._today, woke_today=self._woke_today)
+            if device and key_parts(device)[0] not in self.links:
+                return None
+        return device
+
+    async def enter(self, name: str, mac: str, wanted: str, signature: str) -> str | None:
+        """The cookie for the device *mac*, which its router *name* sent here; None when the router did not.
+
+        The page it *wanted* is offered once it is online. Who was asked today is let in before the page is shown.
+        """
+        link = self.links.get(name)
+        page = unwrap(wanted)
+        if link is None or page is None or not is_mac(mac) or not link.has_signed(mac, wanted, signature):
+            return None
+        device = device_key(name, mac)
+        if url := wanted_page("GET", *page, "text/html"):
+            self.visit(device).wanted = url
+        if self.grants.was_asked(device) and not self.grants.is_online(device):
+            await self.welcome_back(device)
+        return cookie.make_cookie(self._cookie_key, name, mac, self._today)
+
+    @property
+    def _woke_today(self) -> bool:
+        return time.monotonic() - self._woke < A_DAY
 
     def visit(self, device: str) -> Visit:
         """What *device* did today."""
@@ -134,8 +177,7 @@ class Door:
         After a restart the device's page still carries the token from before; it is taken up again.
         """
         device = request[DEVICE]
-        woke_today = time.monotonic() - self._woke < A_DAY
-        response = tokens.read(token, self._today, self._key_of(device), woke_today=woke_today)
+        response = tokens.read(token, self._today, self._key_of(device), woke_today=self._woke_today)
         visit = self.visit(device)
         if response != visit.response:
             if visit.started:

@@ -30,6 +30,9 @@ HEADERS: web.AppKey[CIMultiDict[str]] = web.AppKey("HEADERS")
 CERTIFICATE = web.AppKey("CERTIFICATE", Certificate)
 """Whether guests are sent to https; it may change at any moment."""
 
+ENTRANCE = "/enter"
+"""Where a thin router sends a phone, which nobody knows until then."""
+
 PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
 BUSY = "Many people are answering at this moment. Please try again in a few seconds."
 
@@ -104,9 +107,10 @@ def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:
         # A form from before the certificate was good (the clock stood in 1970) is taken: its redirect loses it.
         if not request.secure and request.app[CERTIFICATE].valid and request.method != "POST":
             return _redirect(f"https://{settings.portal.name}{request.path_qs}")
-        if device is None:
-            return _dressed(_outside(request, settings), headers)
-        request[DEVICE] = device
+        if device is not None:
+            request[DEVICE] = device
+        elif request.path != ENTRANCE:
+            return _dressed(outside(request, settings), headers)
         try:
             _check_language(request, settings)
             response = await handler(request)
@@ -222,7 +226,8 @@ def _told(request: web.Request, settings: Settings, error: UserError) -> web.Res
     return html(page, status=error.status)
 
 
-def _outside(request: web.Request, settings: Settings) -> web.Response:
+def outside(request: web.Request, settings: Settings) -> web.Response:
+    """What is said to whom nobody knows."""
     language = guest_language(request, settings)
     frame = request.app[GUEST_FRAME](request, language)
     title = request.app[WORDS].say(language, "Join the Wi-Fi first")

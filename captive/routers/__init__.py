@@ -1,0 +1,1 @@
+"""Thin routers elsewhere, which connect to this portal and carry one network of guests each."""

@@ -1,0 +1,225 @@
+"""Where thin routers connect: a listener of its own over TLS, with bounds of its own.
+
+A router holds one long answer open, and asks twice for each report; whoever else comes here knows no key.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+
+import structlog
+from aiohttp import hdrs, web
+
+from captive.certificate import Certificate
+from captive.routers.keys import read_key
+from captive.routers.link import RouterLink
+from captive.routers.session import Session
+from captive.routers.wire import (
+    CHALLENGE_SECONDS,
+    MAX_REPORT,
+    MAX_STREAM_REQUEST,
+    StreamRequest,
+    WireError,
+    is_challenge,
+    is_from_router,
+    make_challenge,
+    parse_report_head,
+    parse_stream,
+)
+from crm.errors import SetupError
+from crm.settings import Settings
+
+log = structlog.get_logger()
+
+MAX_CONNECTIONS = 1_024
+"""At once at most: a router holds one, and one more while it reports."""
+LIFE = 30.0
+"""Seconds after which a connection ends that carries no stream."""
+HEAD_SECONDS = 10.0
+BODY_SECONDS = 10.0
+"""Within which head and body of a request are to be there."""
+WRITE_SECONDS = 10.0
+"""Within which a router takes what it is told."""
+HANDSHAKE_SECONDS = 10.0
+LOOK_EVERY = 1.0
+
+_PLAIN = {hdrs.CONTENT_TYPE: "text/plain", hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "wificrm"}
+
+
+class Reception:
+    """Meets routers: gives challenges, lets streams begin, takes reports."""
+
+    def __init__(self, settings: Settings, links: Mapping[str, RouterLink]) -> None:
+        self._settings, self._links = settings, links
+        self._key = os.urandom(32)
+        self._used: dict[str, float] = {}
+        self.streaming: set[asyncio.BaseTransport] = set()
+        """The connections that carry a stream: they may last."""
+
+    async def challenge(self, _request: web.Request) -> web.Response:
+        """Something to sign that nobody signed before."""
+        return _say(200, make_challenge(self._key, secrets.token_hex(16), _now()))
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """The endless answer by which a router hears what it is to do."""
+        body = await _read(request, MAX_STREAM_REQUEST)
+        try:
+            asked = parse_stream(body)
+        except WireError as error:
+            return _say(400, str(error))
+        link, key = self._links.get(asked.name), read_key(self._settings, asked.name)
+        if link is None or key is None or not is_from_router(key, asked) or not self._is_fresh(asked):
+            log.warning("a router was turned away", reason="unknown, or not signed with its key, or too late")
+            return _say(403, "unknown router, wrong key, or a challenge that is used or too old")
+        session = link.begin(key, asked, lambda: read_key(self._settings, asked.name) == key)
+        try:
+            return await self._speak(request, session)
+        finally:
+            link.finish(session)
+
+    async def report(self, request: web.Request) -> web.Response:
+        """What a router tells."""
+        body = await _read(request, MAX_REPORT)
+        try:
+            head, report = parse_report_head(body)
+            taken = any(link.take_report(head, report) for link in self._links.values())
+        except WireError as error:
+            return _say(400, str(error))
+        return _say(200, "ok") if taken else _say(403, "not of a session that is under way")
+
+    def _is_fresh(self, asked: StreamRequest) -> bool:
+        """Whether the challenge is ours, young, and used for the first time; asked of who holds a key only."""
+        now = _now()
+        if not is_challenge(self._key, asked.challenge, now):
+            return False
+        self._used = {each: until for each, until in self._used.items() if until > now}
+        if asked.challenge in self._used:
+            return False
+        self._used[asked.challenge] = now + CHALLENGE_SECONDS + 1
+        return True
+
+    async def _speak(self, request: web.Request, session: Session) -> web.StreamResponse:
+        response = web.StreamResponse(headers=_PLAIN)
+        response.force_close()
+        transport = request.transport
+        if transport is None:
+            return response
+        self.streaming.add(transport)
+        try:
+            await response.prepare(request)
+            async with contextlib.aclosing(session.lines()) as lines:
+                async for line in lines:
+                    async with asyncio.timeout(WRITE_SECONDS):
+                        await response.write(line)
+            async with asyncio.timeout(WRITE_SECONDS):
+                await response.write_eof()
+        except (OSError, TimeoutError):
+            transport.close()
+        finally:
+            self.streaming.discard(transport)
+        return response
+
+
+async def _read(request: web.Request, most: int) -> bytes:
+    """The body of *request*: *most* bytes, in time."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for piece in request.content.iter_any():
+                body += piece
+                if len(body) > most:
+                    raise web.HTTPRequestEntityTooLarge(most, len(body))
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise web.HTTPBadRequest from None
+    return bytes(body)
+
+
+def _say(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n", headers=_PLAIN)
+
+
+def make_application(reception: Reception) -> web.Application:
+    """The three things that a router can ask."""
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/router/v1/challenge", reception.challenge, allow_head=False),
+            web.post("/router/v1/stream", reception.stream),
+            web.post("/router/v1/report", reception.report),
+        ]
+    )
+    return app
+
+
+async def meet_routers(
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    links: Mapping[str, RouterLink],
+    certificate: Certificate,
+    host: str | None,
+) -> None:
+    """Listen for the routers of the settings, if there are any; *stack* ends it. Raises `SetupError`.
+
+    *host* binds to one address (None: all).
+    """
+    if not links:
+        return
+    reception = Reception(settings, links)
+    runner = web.AppRunner(
+        make_application(reception),
+        access_log=None,
+        keepalive_timeout=HEAD_SECONDS,
+        handle_signals=False,
+        handler_cancellation=True,
+        shutdown_timeout=3,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None  # noqa: S101 - set up above
+    await stack.enter_async_context(_bounded(runner.server, reception))
+    port = settings.portal.router_port
+    try:
+        listening = await asyncio.get_running_loop().create_server(
+            runner.server, host, port, ssl=certificate.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
+        )
+    except OSError as error:
+        raise SetupError(
+            f"portal.router_port: port {port} of {host or 'every address'} cannot be opened: {error.strerror}; "
+            "is another program there?"
+        ) from None
+    stack.callback(listening.close)
+    for link in links.values():
+        stack.push_async_callback(link.close)  # first of all: the server waits for its answers to end
+
+
+@contextlib.asynccontextmanager
+async def _bounded(server: web.Server, reception: Reception) -> AsyncIterator[None]:
+    watching = asyncio.create_task(_watch(server, reception), name="connections of routers")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _watch(server: web.Server, reception: Reception) -> None:
+    """Cut what is too old and carries no stream; where there are too many, the oldest of those."""
+    seen: dict[web.RequestHandler, float] = {}
+    while True:
+        now = _now()
+        passing = [each for each in server.connections if each.transport not in reception.streaming]
+        seen = {each: seen.get(each, now) for each in passing}
+        crowd = len(server.connections) - MAX_CONNECTIONS
+        for number, (each, since) in enumerate(seen.items()):
+            if (number < crowd or now - since > LIFE) and each.transport is not None:
+                each.transport.abort()
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
