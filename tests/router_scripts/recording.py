@@ -1,6 +1,5 @@
 """Stand-ins for programs that would change the machine: they write down what was asked of them."""
 
-import os
 import subprocess
 from pathlib import Path
 

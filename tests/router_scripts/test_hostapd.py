@@ -76,15 +76,14 @@ def read_by_hostapd(folder: Path, name: str, lines: list[str]) -> str:
 @pytest.mark.parametrize("case", CASES)
 def test_print_shows_what_was_read_and_agreed(tmp_path: Path, case: str):
     shown = Wifi(tmp_path, CASES[case]).run("print")
-    text = shown.stdout.replace(str(tmp_path), "/etc/wificrm")
-    assert (shown.returncode, text) == (0, (GOLDEN / f"{case}.txt").read_text())
+    assert (shown.returncode, shown.stdout) == (0, (GOLDEN / f"{case}.txt").read_text())
 
 
 def test_the_example_names_every_key_and_its_default(tmp_path: Path):
     example = (SCRIPTS / "hostapd" / "wifi.conf").read_text()
     wifi = Wifi(tmp_path, example)
     untouched = wifi.run("print").stdout
-    assert untouched.replace(str(tmp_path), "/etc/wificrm") == (GOLDEN / "wifi-default.txt").read_text()
+    assert untouched == (GOLDEN / "wifi-default.txt").read_text()
     wifi.config.write_text(re.sub(r"^#([a-z_]+=)", r"\1", example, flags=re.MULTILINE))
     assert wifi.run("print").stdout == untouched
     known = re.findall(r"^\t([a-z0-9_ |]+)\) kind=", SCRIPT.read_text(), flags=re.MULTILINE)
@@ -332,8 +331,8 @@ def on_the_machine(wifi: Wifi, *words: str) -> subprocess.CompletedProcess[str]:
     """With /etc/hostapd of this machine replaced for the one process, as on a box where systemd runs."""
     script = 'mount --bind "$1" /etc/hostapd && shift && exec "$@"'
     return wifi.programs.run(
-        *("unshare", "--mount", "sh", "-c", script, "sh", wifi.root / "etc/hostapd"),
-        *("/bin/sh", SCRIPT, "--config", wifi.config, *words),
+        *("unshare", "--mount", "sh", "-c", script, "sh", str(wifi.root / "etc/hostapd")),
+        *("/bin/sh", str(SCRIPT), "--config", str(wifi.config), *words),
     )
 
 
