@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -26,6 +26,9 @@ from captive.gateway import GateClient, Gateway, OpenGateway
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy
 from captive.kernel.neighbours import Loopback, Neighbours, NoGuests, follow_neighbours
+from captive.metrics.listener import start_metrics
+from captive.metrics.sources import Sources
+from captive.metrics.timed_gateway import TimedGateway
 from captive.portal.door import Door
 from captive.portal.first_page import FirstPages
 from captive.portal.guest_web import (
@@ -145,12 +148,12 @@ def make_console(deps: Deps) -> web.Application:
     return app
 
 
-def make_gateway(settings: Settings, links: Mapping[str, RouterLink]) -> Gateways:
-    """The gateways that the settings name: the gate of this box, and the *links* to routers elsewhere."""
-    local: Gateway | None = None
-    if settings.networks:
-        local = OpenGateway() if settings.gate.gateway == "open" else GateClient(settings.gate.socket)
-    return Gateways(local, [network.name for network in settings.networks], links)
+def make_gate(settings: Settings) -> TimedGateway | None:
+    """The gate of this box that the settings name; None where it has no guests of its own."""
+    if not settings.networks:
+        return None
+    is_open = settings.gate.gateway == "open"
+    return TimedGateway(OpenGateway() if is_open else GateClient(settings.gate.socket))
 
 
 async def make_neighbours(settings: Settings) -> Neighbours:
@@ -189,7 +192,8 @@ async def running(
         published = Published(settings, store, clock)
 
         today = local_moment(clock(), ZoneInfo(settings.venue.timezone)).day
-        door = await _open_door(stack, settings, access, clock, today)
+        gate = make_gate(settings)
+        door = await _open_door(stack, settings, access, clock, today, gate)
         certificate = Certificate(settings)
         portal = make_portal(deps, door, published.version, certificate, demo=demo)
         with contextlib.suppress(*STORE_ERRORS):  # guests go online all the same; it is tried again below
@@ -199,6 +203,9 @@ async def running(
         await listen(stack, settings, portal, make_console(deps), certificate, host)
         await meet_routers(stack, settings, door.links, certificate, host)
         await door.grants.reconcile()
+        book, guests, pages = door.grants, door.figures, portal[FIRST_PAGES]
+        parts = (settings, clock, store, access, care, book, guests, gate, door.links.values, certificate)
+        await start_metrics(stack, Sources(*parts, lambda: pages.is_rendered))
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         stopping = asyncio.Event()
         regular = _regular(deps, portal, certificate), _regular_of_store(deps, portal, care, published)
@@ -211,11 +218,16 @@ async def running(
 
 
 async def _open_door(
-    stack: contextlib.AsyncExitStack, settings: Settings, access: Store, clock: Clock, today: date
+    stack: contextlib.AsyncExitStack,
+    settings: Settings,
+    access: Store,
+    clock: Clock,
+    today: date,
+    gate: Gateway | None,
 ) -> Door:
-    """The door with all behind it: gateway, neighbours, the book of grants."""
+    """The door with all behind it: the *gate* and routers elsewhere, neighbours, the book of grants."""
     links = {router.name: RouterLink(router, settings.portal.name) for router in settings.routers}
-    gateway = make_gateway(settings, links)
+    gateway = Gateways(gate, [network.name for network in settings.networks], links)
     stack.push_async_callback(gateway.close)
     neighbours = await make_neighbours(settings)
     stack.push_async_callback(neighbours.close)
@@ -231,6 +243,7 @@ async def _open_door(
         local=lambda: _local_time(clock(), zone),
         journal=journal,
         note=Path(settings.secrets) / "access-store-is-behind",
+        silent=gateway.silent,
     )
     await grants.load(today)
     door = Door(grants, neighbours, key, settings.venue.code, links)

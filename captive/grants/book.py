@@ -3,11 +3,11 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from captive.gateway import key_parts
+from captive.gateway import Lease, Terms, key_parts
 from captive.grants.deadlines import time_left
 from captive.grants.marks import Marks
 from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
@@ -58,9 +58,14 @@ class Book:
         clock: Clock,
         marks: Marks,
         local: Callable[[], datetime | None],
+        silent: Callable[[], Collection[str]],
     ) -> None:
-        """*policies* by network; *local* tells the local time, None while the clock is known to be wrong."""
+        """*policies* by network; *local* tells the local time, None while the clock is known to be wrong.
+
+        *silent*: see `captive.grants.grants.Grants`.
+        """
         self._policies, self._clock, self._marks, self._local = policies, clock, marks, local
+        self._silent = silent
         self._held: dict[str, Held] = {}
         self._trials = Trials()
         self.tally = Tally()
@@ -176,6 +181,23 @@ class Book:
     def _is_daily(self, device: str) -> bool:
         """Whether it is kept what *device* had today."""
         return self._policy(device).is_daily and not self.is_trial(device)
+
+    def _told_of(self) -> Mapping[str, Held]:
+        """The grants on networks of which the gateway told who is let through when it was last asked."""
+        silent = self._silent()
+        if not silent:
+            return self._held
+        return {device: held for device, held in self._held.items() if key_parts(device)[0] not in silent}
+
+    def _missing(self, kernel: Mapping[str, Lease], drift: float) -> dict[str, Terms]:
+        """Whom the gateway is to be told of again: it lacks them, or is off by more than *drift* seconds."""
+        now = now_on_loop()
+        return {
+            device: Terms(math.ceil(held.ends - now), fresh=device not in kernel)
+            for device, held in self._told_of().items()
+            if held.ends > now
+            and (device not in kernel or abs(kernel[device].seconds - (held.ends - now)) > drift)
+        }
 
     def _policy(self, device: str) -> Policy:
         return self._policies[key_parts(device)[0]]

@@ -5,7 +5,6 @@ wakes up in 1970) ends nobody's grant; only the store's copy, read after a resta
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Collection, Mapping
 from datetime import date, datetime
 from functools import partial
@@ -64,15 +63,19 @@ class Grants(Book):
         local: Callable[[], datetime | None] = lambda: None,
         journal: Journal | None = None,
         note: Path | None = None,
+        silent: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        """*policies* by network; *local* tells the local time, None while the clock is wrong; *note*: see `Ledger`."""
+        """*policies* by network; *local* tells the local time, None while the clock is wrong; *note*: see `Ledger`.
+
+        *silent* names the networks of which the gateway could not tell when it was last asked who is let through.
+        """
         self._ledger = Ledger(access, note)
-        super().__init__(policies, clock, Marks(self._ledger), local)
+        super().__init__(policies, clock, Marks(self._ledger), local, silent)
         self._gateway = gateway
         self._journal = journal or NoJournal()
         self._mending = asyncio.Lock()
         self._counted = -COUNT_EVERY
-        self._adopting = False
+        self._adopting: set[str] = set()
         self._offset = clock().timestamp() - now_on_loop()
 
     async def load(self, today: date) -> None:
@@ -81,11 +84,11 @@ class Grants(Book):
         *today* is `UNDATED` while the clock is known to be wrong. Where the store is new or cannot be used,
         the next `reconcile` takes over what the kernel knows.
         """
-        self._adopting = not await self._marks.load(today) or self._ledger.was_left_behind
+        unknown = not await self._marks.load(today) or self._ledger.was_left_behind
         self._take_in(await self._ledger.read(select_grants) or {})
         self._ledger.fall_behind()  # writing tells whether it can be written
         await self._catch_up()
-        self._adopting = self._adopting or self._ledger.behind
+        self._adopting = set(self._policies) if unknown or self._ledger.behind else set()
 
     async def start_day(self, today: date) -> None:
         """Take up a secret for *today*; yesterday's goes, and nobody can be recognised by it again."""
@@ -192,32 +195,27 @@ class Grants(Book):
         return GrantRow(device, expires, mark, held.extensions, *counts)
 
     def _learn(self, kernel: Mapping[str, Lease]) -> None:
-        """Take over what the kernel alone knows: at the start, and only where the store could not tell."""
+        """Take over what the kernel alone knows: when it is first heard, and only where the store could not tell."""
         now = now_on_loop()
         for device, lease in kernel.items():
-            held, policy = self._held.get(device), self._policies.get(key_parts(device)[0])
-            if policy is None:
+            network, mac, _ = key_parts(device)
+            held, policy = self._held.get(device), self._policies.get(network)
+            if policy is None or (held is None and len(self._held) >= MAX_DEVICES):
                 continue
             ends = now + min(lease.seconds, policy.longest)
             if held and held.unsure:
                 held.ends = ends
-            elif held is None and self._adopting and not policy.is_never(key_parts(device)[1]):
+            elif held is None and network in self._adopting and not policy.is_never(mac):
                 counts = (lease.up, lease.down, lease.up, lease.down)
                 self._held[device] = Held(ends, Taken(*counts, quiet_since=now), booked=now)
                 self._marks.note_asked(device)
                 self._ledger.fall_behind()
-        for held in self._held.values():
+        for held in self._told_of().values():
             held.unsure = False
-        self._adopting = False
+        self._adopting.intersection_update(self._silent())
 
     async def _set_right(self, kernel: Mapping[str, Lease]) -> None:
-        now = now_on_loop()
-        missing = {
-            device: Terms(math.ceil(held.ends - now), fresh=device not in kernel)
-            for device, held in self._held.items()
-            if held.ends > now
-            and (device not in kernel or abs(kernel[device].seconds - (held.ends - now)) > DRIFT)
-        }
+        missing = self._missing(kernel, DRIFT)
         strangers = kernel.keys() - self._held.keys()
         if strangers:  # first: while the others wait, one of them may be granted
             await self._gateway.deny(strangers)
@@ -248,7 +246,7 @@ class Grants(Book):
         used: dict[bytes, Usage] = {}
         spent: list[str] = []
         idle: list[str] = []
-        for device, held in self._held.items():
+        for device, held in self._told_of().items():
             lease, policy, taken = kernel.get(device), self._policy(device), held.taken
             more = taken.read(lease.up, lease.down, now) if lease else 0
             if more:

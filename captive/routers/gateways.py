@@ -20,12 +20,11 @@ class Gateways:
     ) -> None:
         """*local* is the gate of this box with its *networks*, None where it has no guests of its own."""
         self._local, self._networks, self._links = local, frozenset(networks), links
-        self._local_fails = False
+        self._silent = frozenset(links)
 
     def silent(self) -> frozenset[str]:
         """The networks of which the last `list` could say nothing."""
-        away = {name for name, link in self._links.items() if not link.is_live}
-        return frozenset(away | self._networks if self._local_fails else away)
+        return self._silent
 
     async def allow(self, leases: Mapping[str, Terms]) -> None:
         """See `captive.gateway.Gateway.allow`; raises for one gateway after all others were told."""
@@ -42,17 +41,21 @@ class Gateways:
         await _all(gateway.deny(part) for place, part in parts.items() if (gateway := self._of(place)))
 
     async def list(self, *, counts: bool = False) -> dict[str, Lease]:
-        """See `captive.gateway.Gateway.list`; whom `silent` names are not in it."""
+        """See `captive.gateway.Gateway.list`; of the networks that `silent` names nothing is in it."""
         found: dict[str, Lease] = {}
+        live = {name: link for name, link in self._links.items() if link.is_live}
+        silent = self._links.keys() - live.keys()
         if self._local:
             try:
                 found |= await self._local.list(counts=counts)
-                self._local_fails = False
             except GatewayError as error:
-                self._local_fails = True
+                if not live:
+                    raise
                 log.warning("gateway out of reach", reason=str(error))
-        for link in self._links.values():
-            if link.is_live:
+                silent |= self._networks
+        self._silent = frozenset(silent | {name for name, link in live.items() if not link.is_live})
+        for name, link in live.items():
+            if name not in self._silent:
                 found |= await link.list(counts=counts)
         return found
 
