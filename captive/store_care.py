@@ -55,6 +55,10 @@ class StoreCare:
         self._unfit: set[str] = set()
         self._again_at = 0.0
 
+    def is_fit(self, name: str) -> bool:
+        """Whether the store *name* (crm, access) could be made fit for use."""
+        return name not in self._unfit
+
     async def prepare(self, now: datetime) -> None:
         """Make both fit for use, or say in the log why one cannot be used yet.
 

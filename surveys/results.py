@@ -30,7 +30,7 @@ from surveys.figures import (
     trend_result,
 )
 from surveys.questions import Question, Questionnaire, Texts
-from surveys.report import Comment, QuestionResult, Report, VenueResult, Version
+from surveys.report import Comment, Funnel, QuestionResult, Report, VenueResult, Version
 from surveys.scores import DEFAULT
 
 DEMO = "demo"
@@ -193,6 +193,11 @@ async def _select_steps(conn: AsyncConnection, code: str, first: date, last: dat
         steps[day, step] += int(n)
         channels.add(channel)
     return steps, channels
+
+
+async def select_funnel(conn: AsyncConnection, code: str, day: date) -> Funnel:
+    """What visitors of *code* did on *day*; few answers are withheld as in a report."""
+    return funnel_result((await _select_steps(conn, code, day, day))[0])
 
 
 async def _select_comments(

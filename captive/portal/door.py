@@ -18,6 +18,7 @@ from captive.gateway import GatewayError, device_key, key_parts
 from captive.grants.grants import Grants
 from captive.grants.policy import Reason, Refusal
 from captive.kernel.neighbours import Neighbours
+from captive.metrics.guests import GuestFigures, Outcome
 from captive.portal import cookie
 from captive.portal.probes import wanted_page
 from captive.routers.link import RouterLink
@@ -54,6 +55,8 @@ class Visit:
     resume: str = ""  # the question to go on with; of who has finished, the one to ask again
     finished: bool = False
     wanted: str = ""
+    joined: bool = False  # it was noticed for the metrics that it was there, and that it was redirected
+    redirected: bool = False
 
 
 class Standing(NamedTuple):
@@ -82,6 +85,7 @@ class Door:
         """*links* by the names of thin routers."""
         self.grants = grants
         self.links: Mapping[str, RouterLink] = links or {}
+        self.figures = GuestFigures()
         self._cookie_key = cookie.cookie_key(key)
         self._neighbours = neighbours
         self._key = key
@@ -128,6 +132,7 @@ class Door:
         if link is None or page is None or not is_mac(mac) or not link.has_signed(mac, wanted, signature):
             return None
         device = device_key(name, mac)
+        self.redirected(device)
         if url := wanted_page("GET", *page, "text/html"):
             self.visit(device).wanted = url
         if self.grants.was_asked(device) and not self.grants.is_online(device):
@@ -211,7 +216,7 @@ class Door:
         device = request[DEVICE]
         if not self.grants.is_online(device):
             try:
-                await self.grants.grant(device, _peer(request))
+                await self._let_in(device, _peer(request))
             except Refusal:
                 self.visit(device).asked = True
                 return see_other(f"/{language}")  # which says why
@@ -220,8 +225,34 @@ class Door:
                 raise UserError(PREPARED, 503) from None
         return see_other(f"/{language}/online")
 
+    async def _let_in(self, device: str, address: str) -> None:
+        """A grant, counted. What stands before it, an answer or a skip, is not in the time that is counted."""
+        if self.grants.is_trial(device):
+            return await self.grants.grant(device, address)
+        began = time.monotonic()
+        outcome: Outcome = "failed"
+        try:
+            await self.grants.grant(device, address)
+            outcome = "granted"
+        except Refusal as refusal:
+            outcome = refusal.reason
+            raise
+        finally:
+            self.figures.let_in(device, outcome, time.monotonic() - began)
+
+    def redirected(self, device: str) -> None:
+        """What *device* asked for was answered by the way to the portal."""
+        visit = self.visit(device)
+        if not (visit.redirected or self.grants.is_trial(device)):
+            visit.redirected = True
+            self.figures.note(device, "redirected")
+
     def on_join(self, device: str) -> None:
         """A device is there (again): whoever was asked today is online before its first probe is answered."""
+        visit = self.visit(device)
+        if not (visit.joined or self.grants.is_trial(device)):
+            visit.joined = True
+            self.figures.note(device, "joined")
         if self.grants.was_asked(device) and not self.grants.is_online(device):
             task = asyncio.create_task(self.welcome_back(device))
             self._opening.add(task)
@@ -234,7 +265,7 @@ class Door:
         that gets an error opens no page at all.
         """
         try:
-            await self.grants.grant(device, address)
+            await self._let_in(device, address)
         except Refusal:
             pass  # its page says why
         except GatewayError as error:

@@ -38,6 +38,11 @@ class FirstPages:
         self._notices: dict[str, tuple[Notice, ...]] = dict.fromkeys(settings.venue.languages, ())
         self._networks = {network.name: network for network in settings.places}
 
+    @property
+    def is_rendered(self) -> bool:
+        """Whether there are pages of a day."""
+        return self._made_of is not None
+
     def page(self, network: str, language: str, standing: Standing) -> SplicedPage:
         """The page on *network* for a guest who stands so; rendered when first asked for."""
         key = network, language, standing

@@ -156,6 +156,7 @@ async def _answer_probe(request: web.Request, device: str | None) -> web.Respons
     host = request.headers.get("Host", "")
     page = wanted_page(request.method, host, request.raw_path, request.headers.get("Accept", ""))
     if device is not None:
+        door.redirected(device)
         if page:
             door.visit(device).wanted = page
         if door.grants.was_asked(device) and not door.grants.is_online(device):

@@ -66,6 +66,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     visit, standing = door.visit(device), door.standing(device, guest)
     if not (visit.shown or guest.asked_today or door.grants.is_trial(device)):
         visit.shown = True
+        door.figures.note(device, "shown")
         request.app[BACKGROUND].spawn(_count_shown(request, guest.network, language))
     page = pages.page(guest.network, language, standing)
     token = guest.response.encode()

@@ -57,6 +57,12 @@ class RouterLink:
         self._salts: deque[bytes] = deque(maxlen=2)
         self._session: Session | None = None
         self._live = False
+        self._reported: float | None = None
+
+    @property
+    def report_age(self) -> float | None:
+        """Seconds since it last reported; None: never since the portal started."""
+        return None if self._reported is None else _now() - self._reported
 
     @property
     def is_live(self) -> bool:
@@ -102,7 +108,8 @@ class RouterLink:
         if session is None or head.session != session.opening.id or not session.takes(head, body):
             return False
         report = parse_report(body)
-        session.mirror.take(report, _now())
+        self._reported = _now()
+        session.mirror.take(report, self._reported)
         self.version = report.version or self.version
         if not self._live:
             self._live = True
