@@ -4,6 +4,7 @@ import argparse
 
 import structlog
 
+from captive.box.check import need_guests
 from captive.gate.gate import serve_gate
 from crm.command_line import add_config
 from crm.log import start_log
@@ -19,6 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Open the network for devices until SIGTERM."""
     settings = load_settings(args.config)
+    need_guests(settings)
     start_log(settings.log.level, settings.log.format)
     await serve_gate(settings, lambda: structlog.get_logger().info("gate open"))
     return 0

@@ -6,7 +6,7 @@ from typing import get_args
 import msgspec
 
 from captive.box import box
-from captive.box.check import Part
+from captive.box.check import Part, need_guests
 from captive.box.watch import watch
 from captive.signals import catch_stop
 from crm.command_line import add_config
@@ -42,6 +42,8 @@ async def run(args: argparse.Namespace) -> int:
     if args.part and args.verb not in ("print", "check"):
         raise SetupError(f"{args.verb} is for all parts; only print and check take {args.part} alone")
     settings = load_settings(args.config)
+    if args.verb not in ("remove", "status"):
+        need_guests(settings)
     if args.verb == "print":
         print(box.plan(settings, args.part), end="")
     elif args.verb == "check":
