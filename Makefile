@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 DATA ?= demo-data
 
-.PHONY: help demo test venv lint bench soak broken-builds lock clean system
+.PHONY: help demo test venv lint bench soak deb broken-builds lock clean system
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ lint: $(VENV)/.dev  ## format, style, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+deb: $(BIN)/wificrm  ## the Debian package, dist/wificrm_VERSION_ARCH.deb (no root; DEB_ARCH=arm64 for another kind of box)
+	PYTHON=$(BIN)/python router_scripts/debian/package/build
+
 broken-builds: $(VENV)/.dev  ## see the security tests fail, each on its deliberately broken build
 	$(BIN)/python -m tests.security.broken
 
@@ -54,4 +57,4 @@ lock: $(VENV)/.dev  ## pin the libraries anew from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove what was made here
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis artefacts

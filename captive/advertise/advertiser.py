@@ -48,7 +48,7 @@ ICMP6_FILTER = 1
 SIOCGIFFLAGS, SIOCGIFMTU, SIOCGIFHWADDR = 0x8913, 0x8921, 0x8927
 IFF_RUNNING = 0x40
 IFA_F_DADFAILED, IFA_F_TENTATIVE = 0x08, 0x40
-ADDRESSES = Path("/proc/net/if_inet6")
+ADDRESSES = Path("/proc/self/net/if_inet6")
 
 
 class Facts(NamedTuple):
