@@ -81,7 +81,8 @@ def _key(settings: Settings, args: argparse.Namespace) -> int:
     lines = "\n".join(f"uci set wificrm.thin.{name}='{value}'" for name, value in values.items())
     return say(
         f"# On the router, once the package wificrm-thin is installed:\n{lines}\nuci commit wificrm\n"
-        f"service wificrm-thin restart\n\n# Then, here: wificrm router list"
+        "service wificrm-thin restart\n\n# On another Linux the same names and values, one a line as name=value, are "
+        "/etc/wificrm/thin.conf.\n# Then, here: wificrm router list"
     )
 
 
@@ -94,7 +95,7 @@ def _list(settings: Settings, args: argparse.Namespace) -> int:
         return say("no [[router]] stands in the settings; docs/thin-routers.md says how to begin")
     say(f"{'ROUTER':<12}  {'CONNECTED SINCE (UTC)':<22}  {'VERSION':<16}  {'DEVICES':>7}")
     for each in shown:
-        since = each.since or ("away" if each.key else f"no key: wificrm router key {each.name}")
+        since = each.since or ("away" if each.key else "away (it has no key)")
         say(f"{each.name:<12}  {since:<22}  {each.version or '-':<16}  {each.devices:>7}")
     if states is None:
         return fail(1, "no portal runs here, so no router is connected; start it: wificrm serve")
