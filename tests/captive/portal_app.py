@@ -15,7 +15,7 @@ import msgspec
 from captive.app import running
 from captive.demo import demo_settings
 from crm.migrate import migrate
-from crm.settings import ConnectionLogSection, Network, Settings
+from crm.settings import ConnectionLogSection, Metrics, Network, Settings
 
 TOKEN = re.compile(r'name="r" value="([^"]+)"')
 
@@ -101,6 +101,12 @@ class Portal:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.settings.portal.port}"
 
+    async def told(self, path: str = "/metrics") -> Page:
+        """What the listener for metrics answers."""
+        url = f"http://127.0.0.1:{self.settings.metrics.port}{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return Page(answer.status, answer.headers, await answer.text())
+
     def guest(self, subnet: int = 1) -> Guest:
         """A new phone, in 127.0.*subnet*.0/24."""
         self.guests.append(Guest(self.origin, len(self.guests) + 1, subnet))
@@ -125,11 +131,12 @@ async def portal_at(
     connection_log: ConnectionLogSection | None = None,
     networks: tuple[Network, ...] = (),
     tls: dict[str, Any] | None = None,
+    metrics: int = 0,
     **venue: Any,
 ) -> AsyncIterator[Portal]:
     """Serve until the context ends; opened again on the same *folder* it is a restart.
 
-    *tls* are the keys of the portal's settings that name its certificate.
+    *tls* are the keys of the portal's settings that name its certificate; *metrics* is a port, 0: none.
     """
     settings = demo_settings(free_port(), folder)
     settings = msgspec.structs.replace(
@@ -138,6 +145,7 @@ async def portal_at(
         connection_log=connection_log or settings.connection_log,
         networks=networks or settings.networks,
         portal=msgspec.structs.replace(settings.portal, **(tls or {})),
+        metrics=Metrics(port=metrics),
     )
     await migrate(settings.store.crm, "crm")
     await migrate(settings.store.access, "captive")
