@@ -21,7 +21,7 @@ from captive.portal.rfc8908 import MEDIA_TYPE, api_state, prefers_page
 from captive.portal.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
-from crm.settings import Place
+from crm.settings import ConnectionLogSection, Network, Place
 from crm.store import STORE_ERRORS
 from crm.times import is_sound, local_moment
 from crm.web import (
@@ -51,6 +51,7 @@ COUNT_SECONDS = 2.0
 
 FIRST_PAGES = web.AppKey("FIRST_PAGES", FirstPages)
 DEMO = web.AppKey("DEMO", bool)
+NO_LOG = ConnectionLogSection()
 
 
 @public
@@ -210,6 +211,7 @@ async def rules(request: web.Request) -> web.Response:
     """The rules of use in full."""
     language = request.match_info["language"]
     title = request.app[WORDS].say(language, "Rules of use of the Wi-Fi")
+    place = _network(request)
     frame = request.app[GUEST_FRAME](request, language)
     return html(
         render(
@@ -218,8 +220,10 @@ async def rules(request: web.Request) -> web.Response:
             language,
             **frame,
             title=title,
-            minutes=_network(request).grant.minutes,
-            connection_log=request.app[SETTINGS].connection_log,
+            minutes=place.grant.minutes,
+            # Who is behind a thin router is known by a cookie alone; no address of theirs could be recorded.
+            by_cookie=not isinstance(place, Network),
+            connection_log=request.app[SETTINGS].connection_log if isinstance(place, Network) else NO_LOG,
         )
     )
 
