@@ -4,8 +4,6 @@ A stranger chose every octet, so a packet that cannot be taken apart claims noth
 """
 
 import logging
-import re
-import unicodedata
 from typing import NamedTuple
 
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -114,5 +112,4 @@ def _address(packet: Packet, own: frozenset[str]) -> _Found | None:
 
 def _printable(text: str) -> str:
     """*text* without what could steer a terminal."""
-    shown = "".join("?" if unicodedata.category(each)[0] == "C" else each for each in text[:SHOWN])
-    return re.sub(r"\s+", " ", shown)
+    return "".join(each if each.isprintable() else "?" for each in text[:SHOWN])

@@ -100,8 +100,7 @@ class PortTraffic:
         seconds = now - self._since
         scale = (self._read + self._unread) / self._read if self._read else 1.0
         found = [
-            *self._by_one(scale, seconds),
-            *self._by_all(scale, seconds),
+            *self._rates(scale, seconds),
             *self._ever_new(scale, seconds),
             *self._starving(now),
         ]
@@ -115,17 +114,15 @@ class PortTraffic:
         self._kinds = {kind: HeavyHitters(SENDERS) for kind in Kind}
         self._read = self._unread = self._new = self._mine = 0
 
-    def _by_one(self, scale: float, seconds: float) -> Iterator[Flood]:
+    def _rates(self, scale: float, seconds: float) -> Iterator[Flood]:
         for kind, limit in ONE_DEVICE.items():
-            mac, count = self._kinds[kind].top()
-            if count >= LEAST and count * scale / seconds >= limit * self._tolerance:
-                yield Flood(kind, round(count * scale), mac)
-
-    def _by_all(self, scale: float, seconds: float) -> Iterator[Flood]:
-        for kind, limit in WHOLE_PORT.items():
-            total = self._kinds[kind].total * scale
-            if total / seconds >= limit:
-                yield Flood(f"all_{kind}", round(total))
+            senders = self._kinds[kind]
+            mac, count = senders.top()
+            whole = WHOLE_PORT.get(kind, float("inf"))
+            if senders.total * scale / seconds >= whole and count < senders.total / 2:
+                yield Flood(f"all_{kind.value}", round(senders.total * scale))
+            elif count >= LEAST and count * scale / seconds >= limit * self._tolerance:
+                yield Flood(kind.value, round(count * scale), mac)
 
     def _ever_new(self, scale: float, seconds: float) -> Iterator[Flood]:
         before, self._many_new = self._many_new, self._new * scale / seconds >= NEW_DEVICES

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ LOOK_SECONDS = 2.0
 """Between two looks at which ports there are."""
 HEADERS_AT_ONCE, HEADERS_OF_ALL = 128, 512
 """Frames whose first octets are read per turn: of one port, of all."""
-CLAIMS_AT_ONCE = 4
-"""Packets that scapy takes apart per turn, of one port; a bad one takes it some milliseconds."""
-CLAIMS_A_SECOND = 40.0
-"""And of all ports together."""
+CLAIMS_AT_ONCE = 8
+"""Packets that scapy takes apart per turn, of one port."""
+SCAPY_SHARE, SCAPY_SAVED = 0.05, 0.1
+"""Of each second, what scapy may have; and seconds that it may save up. A bad packet takes it twelve milliseconds."""
 EVENTS_AT_ONCE = 256
 
 
@@ -57,9 +58,9 @@ class Observer:
         self._known = KnownDevices()
         self._whereabouts = Whereabouts()
         self._events = BridgeEvents()
-        self._look_at = now
+        self._turns = 0
         self._probe_at = now + 1.0  # ports that have just come up may not pass frames yet
-        self._dissections, self._refilled = CLAIMS_A_SECOND, now
+        self._scapy, self._refilled = SCAPY_SAVED, now
         self._look(now)
         for learned in list_learned(KNOWN):  # who is here already is not new
             self._known.is_new(learned.mac)
@@ -75,11 +76,11 @@ class Observer:
             self._look(now)
         if now >= self._probe_at:
             self._probe(now)
-        self._dissections = min(CLAIMS_A_SECOND, self._dissections + (now - self._refilled) * CLAIMS_A_SECOND)
+        self._scapy = min(SCAPY_SAVED, self._scapy + (now - self._refilled) * SCAPY_SHARE)
         self._refilled = now
         yield from self._moves(now)
         share = max(8, min(HEADERS_AT_ONCE, HEADERS_OF_ALL // max(1, len(self._ears))))
-        for ear in list(self._ears.values()):
+        for ear in self._in_turn():
             yield from self._claims(ear)
             yield from self._count(ear, share, now)
 
@@ -90,10 +91,21 @@ class Observer:
             ear.tap.close()
         self._ears.clear()
 
+    def _in_turn(self) -> list[_Ear]:
+        """All ears, another one first each time: nobody at one port uses up what all may have."""
+        ears = list(self._ears.values())
+        self._turns += 1
+        first = self._turns % max(1, len(ears))
+        return ears[first:] + ears[:first]
+
     def _look(self, now: float) -> None:
         """Follow which ports there are."""
         self._look_at = now + LOOK_SECONDS
-        spots = {spot.number: spot for spot in find_spots(self._networks)}
+        try:
+            spots = {spot.number: spot for spot in find_spots(self._networks)}
+        except OSError as error:
+            log.warning("the ports cannot be listed; it is tried again", reason=error.strerror)
+            return
         for index, ear in list(self._ears.items()):
             if spots.get(index) != ear.tap.spot:
                 ear.tap.close()
@@ -121,9 +133,10 @@ class Observer:
 
     def _claims(self, ear: _Ear) -> Iterator[Sighting]:
         spot = ear.tap.spot
-        for frame in ear.tap.claims(min(CLAIMS_AT_ONCE, int(self._dissections))):
-            self._dissections -= 1
+        for frame in ear.tap.claims(CLAIMS_AT_ONCE if self._scapy > 0 else 0):
+            began = time.thread_time()
             claim = read_claim(frame, spot.own)
+            self._scapy -= time.thread_time() - began
             if claim:
                 yield Sighting(Cause(claim.kind, claim.what, spot.place), 1, claim.mac, claim.detail)
 

@@ -98,10 +98,6 @@ class Tap:
         """How many frames the kernel has dropped since it was asked last, because they were not read in time."""
         return _dropped(self._headers)
 
-    def unread_claims(self) -> int:
-        """The same for packets of servers, routers and liars."""
-        return _dropped(self._claims)
-
     def send(self, frame: bytes) -> None:
         """Send *frame* out of this port, past the bridge: nobody on the box hears it. Raises `OSError`."""
         self._claims.send(frame)

@@ -1,0 +1,116 @@
+"""Packets that the watch meets, honest ones and others."""
+
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit
+from scapy.layers.dns import DNS, DNSQR
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import (
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6ND_RS,
+    ICMPv6NDOptPrefixInfo,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    PadN,
+)
+from scapy.layers.l2 import ARP, Ether
+
+GATEWAY4, GATEWAY6, GATEWAY_LINK_LOCAL = "192.168.50.1", "fd50:7c3a:1::1", "fe80::50:1"
+BOX_MAC, MAC = "02:1a:b1:00:00:01", "02:1a:b0:00:00:99"
+EVERYBODY = "ff:ff:ff:ff:ff:ff"
+
+
+def octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def offer(mac: str = MAC, server: str = "192.168.50.66", kind: str = "offer", to: str = EVERYBODY) -> bytes:
+    options = [("message-type", kind), ("server_id", server), ("router", server), "end"]
+    return bytes(
+        Ether(src=mac, dst=to)
+        / IP(src=server, dst="255.255.255.255")
+        / UDP(sport=67, dport=68)
+        / BOOTP(op=2, yiaddr="192.168.50.77", siaddr=server, chaddr=octets(mac))
+        / DHCP(options=options)
+    )
+
+
+def discover(mac: str, hardware: str = "") -> bytes:
+    return bytes(
+        Ether(src=mac, dst=EVERYBODY)
+        / IP(src="0.0.0.0", dst="255.255.255.255")
+        / UDP(sport=68, dport=67)
+        / BOOTP(op=1, chaddr=octets(hardware or mac))
+        / DHCP(options=[("message-type", "discover"), "end"])
+    )
+
+
+def advertisement(mac: str = MAC, *, hidden: int = 0, source: str = "fe80::bad") -> bytes:
+    packet = Ether(src=mac, dst="33:33:00:00:00:01") / IPv6(src=source, dst="ff02::1", hlim=255)
+    for _ in range(hidden):
+        packet /= IPv6ExtHdrDestOpt(options=[PadN(optdata=b"0000")])
+    return bytes(packet / ICMPv6ND_RA() / ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64))
+
+
+def arp(mac: str = MAC, claimed: str = GATEWAY4, asked: str = "192.168.50.77", kind: int = 2) -> bytes:
+    return bytes(Ether(src=mac, dst=EVERYBODY) / ARP(op=kind, hwsrc=mac, psrc=claimed, pdst=asked))
+
+
+def neighbour_advertisement(mac: str = MAC, target: str = GATEWAY6) -> bytes:
+    return bytes(
+        Ether(src=mac, dst="33:33:00:00:00:01")
+        / IPv6(src="fe80::bad", dst="ff02::1")
+        / ICMPv6ND_NA(tgt=target)
+    )
+
+
+def neighbour_solicitation(mac: str = MAC, source: str = GATEWAY_LINK_LOCAL) -> bytes:
+    return bytes(Ether(src=mac, dst=MAC) / IPv6(src=source, dst="fe80::77") / ICMPv6ND_NS(tgt="fe80::77"))
+
+
+def dhcp6(mac: str = MAC) -> bytes:
+    return bytes(
+        Ether(src=mac, dst=EVERYBODY) / IPv6(src="fe80::bad") / UDP(sport=547, dport=546) / DHCP6_Advertise()
+    )
+
+
+def broadcast(mac: str = MAC) -> bytes:
+    return bytes(Ether(src=mac, dst=EVERYBODY, type=0x88B5) / b"hello")
+
+
+def question(mac: str = MAC, *, six: bool = False) -> bytes:
+    over = IPv6(dst=GATEWAY6) if six else IP(dst=GATEWAY4)
+    return bytes(
+        Ether(src=mac, dst=BOX_MAC) / over / UDP(sport=4000, dport=53) / DNS(qd=DNSQR(qname="a.example"))
+    )
+
+
+def tcp(flags: str, mac: str = MAC, *, six: bool = False) -> bytes:
+    over = IPv6(dst="2001:db8::1") if six else IP(dst="203.0.113.9")
+    return bytes(Ether(src=mac, dst=BOX_MAC) / over / TCP(sport=4000, dport=443, flags=flags))
+
+
+def of_a_phone(mac: str) -> list[bytes]:
+    """What a phone sends that joins and looks around: nothing here claims anything."""
+    return [
+        discover(mac),
+        arp(mac, "0.0.0.0", GATEWAY4, 1),
+        arp(mac, "192.168.50.77", GATEWAY4, 1),
+        bytes(Ether(src=mac, dst="33:33:00:00:00:02") / IPv6(src="fe80::77", dst="ff02::2") / ICMPv6ND_RS()),
+        bytes(
+            Ether(src=mac, dst=EVERYBODY)
+            / IPv6(src="::", dst="ff02::1:ff00:77")
+            / ICMPv6ND_NS(tgt="fe80::77")
+        ),
+        neighbour_solicitation(mac, "fe80::77"),
+        neighbour_advertisement(mac, "fe80::77"),
+        bytes(
+            Ether(src=mac, dst=EVERYBODY) / IPv6(src="fe80::77") / UDP(sport=546, dport=547) / DHCP6_Solicit()
+        ),
+        question(mac),
+        question(mac, six=True),
+        tcp("S", mac),
+        tcp("A", mac),
+        broadcast(mac),
+    ]

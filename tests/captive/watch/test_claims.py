@@ -1,0 +1,87 @@
+"""What is a claim, and what scapy makes of hostile octets."""
+
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
+from captive.watch.claims import Own, read_claim
+from captive.watch.kinds import AlertKind
+from tests.captive.watch import packets
+
+OWN = Own(
+    frozenset([packets.octets(packets.BOX_MAC)]),
+    frozenset([packets.GATEWAY4, packets.GATEWAY6, packets.GATEWAY_LINK_LOCAL]),
+)
+CASES = {
+    "offer": (packets.offer(), "rogue_dhcp", "dhcp4"),
+    "ack": (packets.offer(kind="ack"), "rogue_dhcp", "dhcp4"),
+    "nak": (packets.offer(kind="nak"), "rogue_dhcp", "dhcp4"),
+    "DHCPv6": (packets.dhcp6(), "rogue_dhcp", "dhcp6"),
+    "RA": (packets.advertisement(), "rogue_ra", "ra"),
+    "RA in our name": (packets.advertisement(source=packets.GATEWAY_LINK_LOCAL), "rogue_ra", "ra"),
+    "hidden RA": (packets.advertisement(hidden=3), "rogue_ra", "ra"),
+    "deeply hidden RA": (packets.advertisement(hidden=100), "rogue_ra", "ra"),
+    "ARP": (packets.arp(), "spoofed_gateway", "arp"),
+    "NA": (packets.neighbour_advertisement(), "spoofed_gateway", "ndp"),
+    "NS": (packets.neighbour_solicitation(), "spoofed_gateway", "ndp"),
+    "our own offer, back by a loop": (packets.offer(packets.BOX_MAC), "spoofed_gateway", "own_mac"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_claims(name: str):
+    frame, kind, what = CASES[name]
+    claim = read_claim(frame, OWN)
+    assert claim
+    assert (claim.kind, claim.what, claim.mac) == (AlertKind(kind), what, frame[6:12])
+
+
+def test_what_phones_send_claims_nothing():
+    others = [packets.neighbour_advertisement(target="fd50:7c3a:1::2"), packets.arp(claimed="192.168.50.2")]
+    assert [read_claim(frame, OWN) for frame in (*packets.of_a_phone(packets.MAC), *others)] == [None] * 15
+
+
+def test_a_terminal_is_shown_the_server():
+    claim = read_claim(packets.offer(server="10.1.2.3"), OWN)
+    assert claim
+    assert claim.detail == "server 10.1.2.3, router 10.1.2.3, DNS -"
+
+
+FRAMES = [frame for frame, _, _ in CASES.values()]
+DEEP = bytes(
+    Ether(dst="33:33:00:00:00:01")
+    / IPv6(src="fe80::bad", dst="ff02::1", nh=60)
+    / (b"\x3c\x00\x01\x04\0\0\0\0" * 180)
+)
+
+
+@given(st.sampled_from(FRAMES), st.integers(0, 400), st.binary(max_size=40), st.integers(0, 1500))
+@example(DEEP, 0, b"", 1500)
+def test_bent_packets_break_nothing(frame: bytes, at: int, octets: bytes, length: int):
+    bent = (frame[:at] + octets + frame[at + len(octets) :])[: max(14, length)]
+    claim = read_claim(bent, OWN)
+    assert claim is None or claim.detail.isprintable()  # nothing that could steer a terminal
+
+
+@given(st.binary(max_size=1500))
+def test_any_octets_break_nothing(octets: bytes):
+    read_claim(octets, OWN)
+
+
+def test_no_packet_keeps_scapy_busy_for_long():
+    """Forty a second are read at most; generous, for a busy machine."""
+    hostile = [
+        DEEP,
+        packets.offer()[:282] + b"\x01\x01\x00" * 400,
+        packets.offer()[:282] + b"\x77\x02\xc0\x00" * 300,
+        packets.advertisement()[:70] + b"\x18\x01" + b"\0" * 6 + b"\x03\x01\0\0\0\0\0\0" * 170,
+        packets.dhcp6()[:66] + b"\x00\x19\x00\x00" * 350,
+    ]
+    for frame in hostile:
+        start = time.perf_counter()
+        read_claim(frame, OWN)
+        assert time.perf_counter() - start < 1
