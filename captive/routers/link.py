@@ -65,6 +65,11 @@ class RouterLink:
         return None if self._reported is None else _now() - self._reported
 
     @property
+    def session(self) -> bytes:
+        """The name of the session under way, with which its reports begin; empty while there is none."""
+        return self._session.opening.id.encode() if self._session else b""
+
+    @property
     def is_live(self) -> bool:
         """Whether the router has reported, so that `list` tells what is so."""
         return self._live

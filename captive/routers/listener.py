@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import structlog
 from aiohttp import hdrs, web
@@ -20,6 +20,7 @@ from captive.routers.wire import (
     CHALLENGE_SECONDS,
     MAX_REPORT,
     MAX_STREAM_REQUEST,
+    SESSION_LENGTH,
     StreamRequest,
     WireError,
     is_challenge,
@@ -43,7 +44,12 @@ BODY_SECONDS = 10.0
 WRITE_SECONDS = 10.0
 """Within which a router takes what it is told."""
 HANDSHAKE_SECONDS = 10.0
+LINGER_SECONDS = 2.0
+"""How long the rest of a refused body is dropped before the connection is cut."""
+READ_AHEAD = 16 * 1024
+"""Bytes of a body that are taken in before anybody asks for them."""
 LOOK_EVERY = 1.0
+NO_SESSION = "not of a session that is under way"
 
 _PLAIN = {hdrs.CONTENT_TYPE: "text/plain", hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "wificrm"}
 
@@ -81,13 +87,17 @@ class Reception:
 
     async def report(self, request: web.Request) -> web.Response:
         """What a router tells."""
-        body = await _read(request, MAX_REPORT)
+        body = await _read(request, MAX_REPORT, self._is_session)
         try:
             head, report = parse_report_head(body)
             taken = any(link.take_report(head, report) for link in self._links.values())
         except WireError as error:
             return _say(400, str(error))
-        return _say(200, "ok") if taken else _say(403, "not of a session that is under way")
+        return _say(200, "ok") if taken else _say(403, NO_SESSION)
+
+    def _is_session(self, beginning: bytes) -> bool:
+        """Whether a report that begins so may be one; a stranger's is not read to its end."""
+        return any(link.session == beginning for link in self._links.values())
 
     def _is_fresh(self, asked: StreamRequest) -> bool:
         """Whether the challenge is ours, young, and used for the first time; asked of who holds a key only."""
@@ -122,13 +132,17 @@ class Reception:
         return response
 
 
-async def _read(request: web.Request, most: int) -> bytes:
-    """The body of *request*: *most* bytes, in time."""
+async def _read(request: web.Request, most: int, is_known: Callable[[bytes], bool] | None = None) -> bytes:
+    """The body of *request*: *most* bytes, in time; with *is_known* only if it knows the first 32 of them."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for piece in request.content.iter_any():
                 body += piece
+                if is_known and len(body) >= SESSION_LENGTH:
+                    if not is_known(bytes(body[:SESSION_LENGTH])):
+                        raise web.HTTPForbidden(text=f"{NO_SESSION}\n")
+                    is_known = None
                 if len(body) > most:
                     raise web.HTTPRequestEntityTooLarge(most, len(body))
     except TimeoutError:
@@ -173,6 +187,8 @@ async def meet_routers(
         make_application(reception),
         access_log=None,
         keepalive_timeout=HEAD_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        read_bufsize=READ_AHEAD,
         handle_signals=False,
         handler_cancellation=True,
         shutdown_timeout=3,

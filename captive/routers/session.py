@@ -14,6 +14,8 @@ PING_SECONDS = 10.0
 SALT_SECONDS = 300.0
 REPORT_SECONDS = 40.0
 """Without a report for so long the router is gone: it reports every ten."""
+WINDOW, MAX_IN_WINDOW = 10.0, 100
+"""Seconds, and reports in them at most: a router sends one a second, and ends where it sends many more."""
 MAX_WAITING = 20_000
 """Devices of which the router has still to be told; a link on which more wait is cut."""
 
@@ -46,7 +48,8 @@ class Session:
         self._waiting: list[asyncio.Future[None]] = []
         self._wake = asyncio.Event()
         self._number = 0
-        self._heard = asyncio.get_running_loop().time()
+        self._heard = self._window = asyncio.get_running_loop().time()
+        self._in_window = 0
         self.ended = False
 
     def takes(self, head: ReportHead, report: bytes) -> bool:
@@ -54,7 +57,14 @@ class Session:
         if self.ended or head.number <= self.reports or not is_report(self.opening.up, head, report):
             return False
         self.reports = head.number
-        self._heard = asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        if now - self._window >= WINDOW:
+            self._window, self._in_window = now, 0
+        self._in_window += 1
+        if self._in_window > MAX_IN_WINDOW:
+            self.end()
+            return False
+        self._heard = now
         return True
 
     def order(self, mac: str, terms: Terms | None) -> None:

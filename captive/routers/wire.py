@@ -15,6 +15,8 @@ from crm.settings import Place
 
 MAX_STREAM_REQUEST = 512
 """Bytes of the line that asks for a stream."""
+SESSION_LENGTH = 32
+"""Letters of a session's name, with which a report begins."""
 MAX_REPORT = 256 * 1024
 MAX_PRESENT = 2_000
 """Devices that a report may name as being there; the guest networks that this is made for hold 254."""
