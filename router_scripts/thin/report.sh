@@ -19,7 +19,7 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 		fi
 		if [ "$due" = 1 ] || [ "$now" -ge "$next" ]; then
 			number=$((number + 1))
-			read -r applied <"$RUN/applied" || true
+			if read -r word <"$RUN/applied"; then applied=$word; fi
 			if report "$number" "$applied"; then
 				failures=0 due=0 next=$((now + BEAT))
 				rm -f "$RUN/gone"

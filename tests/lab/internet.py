@@ -7,6 +7,7 @@ import ipaddress
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -87,7 +88,11 @@ class Seen(msgspec.Struct):
 class Internet:
     """Give it a run and an authority; `start` it, wire the gateway's uplink to `uplink_peer`, `close` it."""
 
-    def __init__(self, run: Run, authority: Authority) -> None:
+    def __init__(
+        self, run: Run, authority: Authority, *, names: Mapping[str, tuple[str, str]] | None = None
+    ) -> None:
+        """*names* {host: (IPv4, IPv6)} are of servers elsewhere in the lab, which the resolvers know too."""
+        self._elsewhere = names or {}
         self.folder = run.folder / "internet"
         self.folder.mkdir()
         self.namespace = Namespace(run, "net")
@@ -195,6 +200,7 @@ class Internet:
         ]
         lines += [f"listen-address={address}" for address in listen]
         lines += [f"host-record={name},{v4},{v6}" for name, (v4, v6) in self.addresses.items()]
+        lines += [f"host-record={name},{v4},{v6}" for name, (v4, v6) in self._elsewhere.items()]
         lines += [f"host-record=edge.cdn.example,{address}" for address in (*CDN4, *CDN6)]
         lines += ["cname=www.garden.example,alias.cdn.example", "cname=alias.cdn.example,edge.cdn.example"]
         lines += [f"host-record=four.garden.example,{CDN4[0]}", f"host-record=six.garden.example,{CDN6[0]}"]
