@@ -101,7 +101,7 @@ def _check_interfaces(settings: Settings) -> list[str]:
 
 def _check_uplink(settings: Settings) -> list[str]:
     uplink = settings.uplink.interface
-    addresses = _addresses(uplink)
+    addresses = addresses_of(uplink)
     if addresses is None:
         return [f"there is no interface {uplink}: uplink.interface must name the one towards the Internet"]
     return [
@@ -113,7 +113,7 @@ def _check_uplink(settings: Settings) -> list[str]:
 
 
 def _check_guest(network: Network) -> list[str]:
-    addresses = _addresses(network.interface)
+    addresses = addresses_of(network.interface)
     if addresses is None:
         return [
             f"there is no interface {network.interface}: make the bridge for guests, or set network.interface"
@@ -125,7 +125,8 @@ def _check_guest(network: Network) -> list[str]:
     ]
 
 
-def _addresses(interface: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address] | None:
+def addresses_of(interface: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address] | None:
+    """The addresses of *interface*; None when there is none of that name."""
     done = _run("ip", "-json", "address", "show", "dev", interface)
     if done.returncode:
         return None
@@ -190,18 +191,25 @@ def _is_taken(address: str, port: int, option: int) -> bool:
 
 def _check_other_tables() -> list[str]:
     """What another table drops stays dropped: an accept in ours ends only the walk through ours."""
-    listing = _run("nft", "--json", "list", "chains")
-    if listing.returncode:
-        return []
-    chains = [
-        item.chain for item in msgspec.json.decode(listing.stdout, type=_Listing).nftables if item.chain
-    ]
     return [
         f"chain {chain.name} of table {chain.family} {chain.table} drops by default: "
         f"let the guests' interfaces through there too ({chain.hook}), as router_scripts/README.md shows"
-        for chain in chains
-        if chain.policy == "drop" and chain.hook in ("input", "forward") and chain.table != TABLE
+        for chain in _foreign_chains()
+        if chain.policy == "drop" and chain.hook in ("input", "forward")
     ]
+
+
+def foreign_tables() -> tuple[str, ...]:
+    """Tables of others that look at packets; guests' too, most likely."""
+    return tuple(sorted({f"{chain.family} {chain.table}" for chain in _foreign_chains() if chain.hook}))
+
+
+def _foreign_chains() -> list[_Chain]:
+    listing = _run("nft", "--json", "list", "chains")
+    if listing.returncode:
+        return []
+    items = msgspec.json.decode(listing.stdout, type=_Listing).nftables
+    return [item.chain for item in items if item.chain and item.chain.table != TABLE]
 
 
 def _first_line(text: str) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from captive.app import running
 from captive.demo import demo_settings
-from captive.doctor import examine
+from captive.doctor.examination import examine
 from captive.gateway import OpenGateway, Terms, device_key
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy

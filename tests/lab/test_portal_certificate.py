@@ -226,7 +226,7 @@ def test_that_nothing_is_advertised_is_told(own_venue: Venue, own_phone: Phone) 
 
 def doctor(venue: Venue) -> list[str]:
     done = subprocess.run(
-        venue.gateway.namespace.command(*venue.gateway._wificrm("doctor")),
+        venue.gateway.namespace.command(*venue.gateway._wificrm("doctor", "--quick")),
         capture_output=True,
         text=True,
         check=False,

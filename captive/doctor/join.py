@@ -1,0 +1,192 @@
+"""A phone joins: an address by DHCP, a router by its advertisements, and whether anybody else gives either."""
+
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from captive.box.dnsmasq import LEASES
+from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone import dhcp
+from captive.doctor.phone.advertisements import Advertisement
+from captive.doctor.phone.joining import (
+    GATHER_SECONDS,
+    OFFER_SECONDS,
+    Heard,
+    ask_around,
+    ask_for_address,
+    ask_for_routers,
+)
+from captive.doctor.play import Play
+
+ADDRESS, ALONE4, NAMED4 = (
+    "A phone asks for an address",
+    "Only this box gives addresses",
+    "DHCP names the portal",
+)
+ROUTER, ALONE6, NAMED6 = (
+    "A phone looks for an IPv6 router",
+    "Only this box is the IPv6 router",
+    "IPv6 names the portal",
+)
+SLAAC_SECONDS = 1.0
+_UNPLUG = "unplug it: find its MAC in the switches' tables (a home router plugged in by its LAN side?)"
+
+
+def join(play: Play, *, thorough: bool) -> list[Finding]:
+    """Get an address, and say all there is to say of it. *thorough*: wait for others who answer, too."""
+    notes = Notes("join", play.network.name)
+    wait = GATHER_SECONDS if thorough else 0.0
+    six, network = bool(play.network.net6), play.network
+    around = play.pool.submit(ask_around, network.interface, play.phone.mac, six=six) if thorough else None
+    routers = play.pool.submit(ask_for_routers, play.phone, wait) if six else None
+    offers, play.lease = ask_for_address(play.phone, play.own4, wait)
+    if play.lease:
+        router = play.lease.address_of(dhcp.ROUTER) or play.own4
+        prefix = play.lease.prefix or network.net4.network.prefixlen
+        play.phone.set_address(play.lease.address, prefix, router)
+    heard = routers.result() if routers else []
+    play.six = bool(heard) and _has_address6(play)
+    _tell_address(notes, play, offers)
+    if thorough:
+        _tell_named(notes, NAMED4, play, play.lease.api if play.lease else None, "option 114")
+        _tell_routers(notes, play, heard)
+        _tell_others(notes, play, offers, heard, around)
+    return notes.findings
+
+
+def _has_address6(play: Play) -> bool:
+    until = time.monotonic() + SLAAC_SECONDS
+    while not play.phone.addresses6():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _tell_address(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
+    lease = play.lease
+    if lease is None:
+        _tell_none(notes, play, offers)
+        return
+    server, router, resolver = (lease.address_of(each) for each in (dhcp.SERVER, dhcp.ROUTER, dhcp.RESOLVER))
+    told = f"got {lease.address} from {server} for {lease.seconds // 60} minutes"
+    if router != play.own4 or resolver != play.own4:
+        notes.fault(
+            ADDRESS,
+            f"{told}; it is to use router {router or 'none'} and resolver {resolver or 'none'}, not {play.own4}",
+            "see who gave it, below" if server != play.own4 else "run: wificrm gateway apply",
+        )
+    else:
+        notes.ok(ADDRESS, told)
+
+
+def _tell_none(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
+    taken, pool = _taken(play), play.network.net4.network.num_addresses - 3
+    if "dnsmasq" in play.box.faults:
+        notes.fault(ADDRESS, "got none: dnsmasq does not run", "see dnsmasq, above")
+    elif taken >= pool:
+        notes.fault(
+            ADDRESS,
+            f"got none: all {pool} addresses of {play.network.net4.network} are taken",
+            "make network.lease shorter, or network.address4 a larger network (/22 has 1,000 addresses)",
+        )
+    elif offers:
+        notes.fault(
+            ADDRESS, "was offered one, and it was not confirmed", "look for a second DHCP server, below"
+        )
+    else:
+        notes.fault(
+            ADDRESS,
+            f"got none within {OFFER_SECONDS:.0f} s, though dnsmasq runs and has addresses",
+            "look for what drops UDP port 67: nft list ruleset; is STP on at the bridge (15 s per new port)?",
+        )
+
+
+def _taken(play: Play) -> int:
+    """Addresses of the network that are lent at this moment."""
+    try:
+        lines = (Path(play.settings.state) / LEASES).read_text().splitlines()
+    except OSError:
+        return 0
+    taken = 0
+    for words in map(str.split, lines):
+        with suppress(ValueError, IndexError):  # the line of IPv6, or none of dnsmasq's
+            ends, address = int(words[0]), IPv4Address(words[2])
+            taken += address in play.network.net4.network and (ends == 0 or ends > time.time())
+    return taken
+
+
+def _tell_named(notes: Notes, what: str, play: Play, said: str | None, how: str) -> None:
+    """*said*: the API's URI that came; None where nothing was said at all."""
+    if said is None:
+        notes.skip(what, "without an answer there is nothing to read")
+    elif said == play.api:
+        notes.ok(what, f"{how}: {said}" if said else "no certificate: not named, phones are redirected")
+    elif not said:
+        notes.fault(
+            what,
+            f"{how} is missing though the certificate is good: phones learn of the portal by redirect only",
+            "run: wificrm gateway apply (wificrm gateway watch does it within a minute)",
+        )
+    elif not play.api:
+        notes.warn(
+            what,
+            f"{how} names {said}, which phones do not trust: they lose seconds over it",
+            "wificrm gateway watch takes it back within a minute: is it running?",
+        )
+    else:
+        notes.fault(what, f"{how} names {said} instead of {play.api}", "run: wificrm gateway apply")
+
+
+def _tell_routers(notes: Notes, play: Play, heard: list[Advertisement]) -> None:
+    network = play.network.net6
+    if network is None:
+        notes.ok(ROUTER, "none wanted: guests get no IPv6 on this network")
+        return
+    ours = [each for each in heard if str(network.network) in each.prefixes]
+    if not ours:
+        down = "router advertisements" in play.box.faults
+        notes.fault(
+            ROUTER,
+            f"none that gives {network.network} answers"
+            + (": wificrm advertise does not run" if down else ""),
+            "see router advertisements, above" if down else "restart wificrm advertise; see its log",
+        )
+        notes.skip(NAMED6, "without an advertisement there is nothing to read")
+        return
+    address = ", ".join(play.phone.addresses6())
+    notes.ok(ROUTER, f"{ours[0].source} gives {network.network}; it took {address or 'no address yet'}")
+    _tell_named(notes, NAMED6, play, ours[0].api, "option 37")
+
+
+def _tell_others(
+    notes: Notes,
+    play: Play,
+    offers: list[dhcp.Message],
+    heard: list[Advertisement],
+    around: Future[tuple[list[Heard], list[Heard]]] | None,
+) -> None:
+    servers, routers = around.result() if around else ([], [])
+    strange = {
+        each.address_of(dhcp.SERVER): "" for each in offers if each.address_of(dhcp.SERVER) != play.own4
+    }
+    strange |= {each.address: each.mac for each in servers}
+    if strange:
+        notes.fault(ALONE4, f"a second DHCP server answers: {_named(strange)}", _UNPLUG)
+    else:
+        notes.ok(ALONE4, "no other DHCP server answers")
+    if play.network.net6 is None and not routers:
+        return
+    own = str(play.network.net6.network) if play.network.net6 else ""
+    others = {each.source: "" for each in heard if own not in each.prefixes}
+    others |= {each.address: each.mac for each in routers}
+    if others:
+        notes.fault(ALONE6, f"a second router advertises itself: {_named(others)}", _UNPLUG)
+    else:
+        notes.ok(ALONE6, "no other router advertises itself")
+
+
+def _named(found: dict[str, str]) -> str:
+    return ", ".join(f"{address} ({mac})" if mac else address for address, mac in found.items())

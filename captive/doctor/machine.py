@@ -1,0 +1,106 @@
+"""The machine below: its clock, its disk, the programs and the kernel it has."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from captive.box.resolver import find_program
+from captive.doctor.finding import Finding, Notes
+from crm.settings import Settings
+from crm.times import SOUND_CLOCK
+
+LOW_DISK = 200 * 2**20
+"""Bytes; below it SQLite may fail to commit within weeks of answers."""
+FULL_DISK = 8 * 2**20
+"""Bytes; below it a store may fail at the next answer."""
+_VERSIONS = (
+    ("nft", ("nft", "--version"), (1, 0)),
+    ("dnsmasq", ("dnsmasq", "--version"), (2, 87)),
+    ("hostapd", ("hostapd", "-v"), (2, 9)),
+)
+"""Program, how it is asked, the oldest that serves."""
+_OLDEST_KERNEL, _EGRESS_KERNEL, _OLDEST_PYTHON = (5, 10), (5, 16), (3, 11)
+
+
+def look_at_machine(settings: Settings) -> list[Finding]:
+    """Clock, disk, versions."""
+    notes = Notes()
+    _clock(notes)
+    _disk(notes, settings)
+    _versions(notes, settings)
+    return notes.findings
+
+
+def _clock(notes: Notes) -> None:
+    now = datetime.now(UTC)
+    if now < SOUND_CLOCK:
+        notes.fault(
+            "clock",
+            f"shows {now:%Y-%m-%d}, a time in the past",
+            "set up NTP (systemd-timesyncd, chrony), or a battery; until then nothing is dated",
+        )
+    else:
+        notes.ok("clock", f"{now:%Y-%m-%d %H:%M} UTC")
+
+
+def _disk(notes: Notes, settings: Settings) -> None:
+    if "://" in settings.store.crm:
+        notes.ok("disk", "the store is elsewhere")
+        return
+    folder = Path(settings.store.crm).parent
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        notes.fault("disk", f"{folder}: {error.strerror}", "make the folder, or correct store.crm")
+        return
+    told = f"{free // 2**20} MiB free in {folder}"
+    if free < LOW_DISK:
+        full = "full: " if free < FULL_DISK else "nearly full: "
+        notes.fault("disk", full + told, f"see what takes the room: du -xhd2 {folder.anchor} | sort -h")
+    else:
+        notes.ok("disk", told)
+
+
+def _versions(notes: Notes, settings: Settings) -> None:
+    wanted = [each for each in _VERSIONS if each[0] != "hostapd" or any(n.hostapd for n in settings.networks)]
+    found = [
+        ("Linux", _numbers(platform.release()), _OLDEST_KERNEL),
+        ("Python", sys.version_info[:3], _OLDEST_PYTHON),
+        *((name, _ask(command), oldest) for name, command, oldest in wanted if settings.networks),
+    ]
+    old = [(name, version, oldest) for name, version, oldest in found if version and version < oldest]
+    told = ", ".join(f"{name} {_dotted(version) if version else 'missing'}" for name, version, _ in found)
+    if settings.gate.gateway == "open":
+        notes.ok("versions", told)
+    elif old:
+        needs = " and ".join(f"{name} {_dotted(oldest)}" for name, _, oldest in old)
+        notes.fault("versions", told, f"install {needs} or newer (Debian 12 has all)")
+    elif found[0][1] < _EGRESS_KERNEL:
+        notes.warn(
+            "versions", told, "a kernel of 5.16 or newer counts and limits what goes down to devices, too"
+        )
+    else:
+        notes.ok("versions", told)
+
+
+def _ask(command: tuple[str, ...]) -> tuple[int, ...]:
+    """The version that a program says it is; () when it is not there."""
+    program = find_program(command[0])
+    if not program or not os.access(program, os.X_OK):
+        return ()
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=10, check=False)
+    return _numbers(done.stdout + done.stderr)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(part) for part in found.groups() if part) if found else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,215 @@
+"""A phone skips the survey and is online: the Internet itself answers it, and when its time ends nobody does."""
+
+from collections import Counter
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone.probes import CLIENTS, HOSTS, HTTPS_PROBE, PROBES
+from captive.doctor.phone.resolving import NOERROR, resolve
+from captive.doctor.play import Play
+from captive.doctor.portal import Look, look, look_all, read_api
+from captive.doctor.uplink import LANDMARKS4, LANDMARKS6
+from captive.doctor.walls import Try, tcp_all, tell_box
+
+SKIPPED = "Skipping the survey brings the phone online"
+API = "The API says online"
+REACHED = "{} devices find the Internet"
+INTERNET = "The Internet answers"
+PORTS = "Secure pages, encrypted names and UDP pass"
+OFFICE = "The office's networks stay out of reach"
+ENDED = "When its time ends, it meets the portal again"
+
+
+def online(play: Play) -> list[Finding]:
+    """Go online as a guest does, look around, and be sent back."""
+    notes = Notes("online", play.network.name)
+    if play.skip is None:
+        notes.skip(SKIPPED, "the first page did not open")
+        return notes.findings
+    try:
+        if _skip_survey(notes, play):
+            _look_around(notes, play)
+    finally:
+        failed = play.trials.end(play.device)
+    play.go_on()
+    _tell_ended(notes, play, failed)
+    return notes.findings
+
+
+def _skip_survey(notes: Notes, play: Play) -> bool:
+    path, token = play.skip or ("", "")
+    try:
+        page = play.visit(path, form=f"r={token}")
+        after = play.visit(page.header("Location") or "/") if page.status == 303 else page
+    except (OSError, ValueError) as error:
+        notes.fault(SKIPPED, f"{play.origin()}{path}: {error}", "see the portal's log")
+        return False
+    if after.status == 200 and page.status == 303 and page.header("Location").endswith("/online"):
+        notes.ok(SKIPPED, f"{page.header('Location')} opens")
+        return True
+    if "gate" in play.box.faults:
+        notes.fault(SKIPPED, "no: the gate does not run, so nobody new comes online", "see the gate, above")
+    else:
+        notes.fault(SKIPPED, f"no: status {page.status}", "see the portal's log and the gate's")
+    return False
+
+
+def _look_around(notes: Notes, play: Play) -> None:
+    if play.is_secure:
+        said = read_api(play)
+        if said == "online":
+            notes.ok(API, "captive: false")
+        else:
+            notes.fault(API, f"no: {said}; a phone keeps the portal open", "see the portal's log")
+    families = tuple(
+        family for family in play.families if (play.box.uplink.four if family == 4 else play.box.uplink.six)
+    )
+    if not families:
+        notes.skip(INTERNET, "the uplink is dead (above): nothing to be reached")
+    elif _tell_internet(notes, play, families):
+        _tell_ports(notes, play, families)
+    _tell_office(notes, play)
+    tell_box(notes, play)
+
+
+def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> bool:
+    """Whether anything was reached at all."""
+    resolved = any(play.resolve(host).addresses for host in HOSTS)
+    if not resolved:
+        return _tell_by_address(notes, play)
+    looks = [
+        each for each in look_all(play, families) if play.resolve(each.probe.host, each.family).addresses
+    ]
+    met = Counter(each.outcome for each in looks)
+    if not met["internet"]:
+        if met["portal"] > len(looks) // 2:
+            notes.fault(
+                INTERNET,
+                "phones are still sent to the portal after the grant",
+                "the gate did not open the table: see the gate's log",
+            )
+        else:
+            notes.fault(
+                INTERNET,
+                "no: nothing passes after the grant, though this box itself reaches it",
+                _blame(play),
+            )
+        return False
+    notes.ok(INTERNET, f"{met['internet']} of {len(looks)} probes got the answer of the host itself")
+    for client in CLIENTS:
+        _tell_client(notes, client, [each for each in looks if each.probe.client == client])
+    return True
+
+
+def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
+    what = REACHED.format(client)
+    good = [each for each in looks if each.outcome == "internet"]
+    if good:
+        notes.ok(what, f"{good[0].probe.url}: the answer that says online")
+    elif looks:
+        notes.warn(
+            what,
+            f"{looks[0].probe.url}: {looks[0].detail}; these devices will say that there is no Internet",
+            "others are well: the maker's host does not answer, or the provider keeps it away",
+        )
+    else:
+        notes.warn(what, "their hosts have no address", "ask another resolver: uplink.dns")
+
+
+def _tell_by_address(notes: Notes, play: Play) -> bool:
+    """Without names: whether packets pass."""
+    tries = tcp_all(play, [(each, 443) for each in LANDMARKS4])
+    if any(each.fate == "open" for each in tries):
+        notes.ok(INTERNET, "packets pass, but without names (above) no page opens")
+        return True
+    notes.fault(
+        INTERNET, "no: nothing passes after the grant, though this box itself reaches it", _blame(play)
+    )
+    return False
+
+
+def _blame(play: Play) -> str:
+    if "forwarding" in play.box.faults:
+        return "forwarding is off, see above"
+    if "firewall table" in play.box.faults:
+        return "our table is not in the kernel, see above"
+    others = play.foreign_tables
+    if others:
+        return f"table {', '.join(others)} drops what is forwarded: let the guests' interface through there"
+    return "does the router above know the guests' network? Else set uplink.masquerade; nft list ruleset"
+
+
+def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
+    make = play.phone.make_socket
+    marks = [(LANDMARKS4 if family == 4 else LANDMARKS6)[0] for family in families]
+    host = HTTPS_PROBE.split("/")[2]
+    pages = [str(each) for family in families for each in play.resolve(host, family).addresses[:1]] or marks
+    secure = tcp_all(play, [(each, 443) for each in pages])
+    names = tcp_all(play, [(each, 853) for each in marks])
+    said = play.each(lambda each: resolve(make, each, HOSTS[0], tries=2), marks)
+    shut = [
+        *(["port 443"] if all(each.fate != "open" for each in secure) else []),
+        *(["port 853"] if all(each.fate != "open" for each in names) else []),
+        *(["UDP"] if all(reply.code != NOERROR for reply in said) else []),
+    ]
+    if not shut:
+        notes.ok(PORTS, "TCP 443, TCP 853, UDP")
+    elif "port 443" in shut:
+        notes.fault(
+            PORTS, f"{', '.join(shut)} does not pass: phones call this partial connectivity", _blame(play)
+        )
+    else:
+        notes.warn(
+            PORTS,
+            f"{', '.join(shut)} does not pass to {', '.join(marks)}: phones with private DNS find no names",
+            "let it through above this box, or live with it",
+        )
+
+
+def _tell_office(notes: Notes, play: Play) -> None:
+    sixes = [each.net6.network for each in play.settings.networks if each.net6]
+    own: list[IPv4Network | IPv6Network] = [*(each.net4.network for each in play.settings.networks), *sixes]
+    targets = []
+    for text in play.settings.uplink.off_limits:
+        network = ip_network(text, strict=False)
+        first = network.network_address + (1 if network.num_addresses > 1 else 0)
+        if not any(ip_address(first) in net for net in own):
+            targets.append(str(first))
+    tries = tcp_all(play, [(each, 443) for each in targets if play.six or ":" not in each])
+    open_ = [each for each in tries if each.fate in ("open", "silent")]
+    if open_:
+        notes.fault(
+            OFFICE,
+            f"{open_[0].target}, in uplink.off_limits, is {'reached' if open_[0].fate == 'open' else 'not refused'}",
+            "our table is not what it should be: nft list ruleset; wificrm gateway apply",
+        )
+    elif tries:
+        notes.ok(OFFICE, f"{len(tries)} networks of uplink.off_limits are refused")
+    else:
+        notes.warn(OFFICE, "uplink.off_limits is empty: guests reach what stands behind the uplink", "set it")
+
+
+def _tell_ended(notes: Notes, play: Play, failed: str) -> None:
+    if failed:
+        notes.fault(
+            ENDED, f"{failed}; the doctor's phone is online for a minute more", "see the portal's log"
+        )
+        return
+    probe = look(play, PROBES[0], 4)
+    [secure] = tcp_all(play, [(LANDMARKS4[0], 443)])
+    wrong = _still_open(probe, secure)
+    if play.is_secure and (said := read_api(play)) != "captive":
+        wrong.append(f"the API says {said}")
+    if wrong:
+        notes.fault(ENDED, f"not quite: {', '.join(wrong)}", "see the gate's log; nft list ruleset")
+    else:
+        notes.ok(ENDED, "redirected and refused as before")
+
+
+def _still_open(probe: Look, secure: Try) -> list[str]:
+    wrong = []
+    if probe.outcome == "internet":
+        wrong.append("its probe still reaches the Internet")
+    if secure.fate == "open":
+        wrong.append("port 443 is still open")
+    return wrong

@@ -1,0 +1,203 @@
+"""A phone looks for the portal: each system's probe is redirected, the page opens, the API says captive."""
+
+import re
+from collections import Counter
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from captive.certificate import API_PATH
+from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone.probes import CLIENTS, PROBES, Probe
+from captive.doctor.phone.web import Page, ask
+from captive.doctor.play import Play
+from captive.doctor.uplink import LANDMARKS4, LANDMARKS6
+from captive.portal.rfc8908 import MEDIA_TYPE
+
+REDIRECT = "Port 80 leads to the portal"
+FOUND = "{} devices find the portal"
+PAGE = "The first page opens"
+API = "The API says captive"
+MOST_BODY = 1_000
+_FORM = re.compile(r'action="(/[a-z]{2,3}/skip)".*?name="r" value="([^"<>]{1,400})"', re.DOTALL)
+
+Outcome = Literal["portal", "internet", "refused", "silent", "odd"]
+
+
+class Look(NamedTuple):
+    """What one probe met; *detail* is half a sentence."""
+
+    probe: Probe
+    family: int
+    outcome: Outcome
+    detail: str
+
+
+class _State(msgspec.Struct):
+    """What of the API's answer counts (RFC 8908, section 5)."""
+
+    captive: bool
+    user_portal_url: str = msgspec.field(default="", name="user-portal-url")
+
+
+def portal(play: Play, *, thorough: bool) -> list[Finding]:
+    """Look for the portal. *thorough*: with every probe; else only as far as the first page."""
+    notes = Notes("portal", play.network.name)
+    if "portal" in play.box.faults:
+        for what in (REDIRECT, PAGE, API):
+            notes.skip(what, "the portal does not answer (above)")
+        return notes.findings
+    if thorough:
+        _tell_probes(notes, play, look_all(play))
+    _open_page(notes, play)
+    if thorough:
+        _tell_api(notes, play)
+    return notes.findings
+
+
+def look_all(play: Play, families: tuple[int, ...] = ()) -> list[Look]:
+    """Play every probe over each of the phone's families of addresses."""
+    questions = [(probe, family) for probe in PROBES for family in families or play.families]
+    return play.each(lambda each: look(play, *each), questions)
+
+
+def look(play: Play, probe: Probe, family: int) -> Look:
+    """Play one *probe*; where its host has no address, at that of another: port 80 is redirected whatever it is."""
+    known = play.resolve(probe.host, family).addresses
+    address = str(known[0]) if known else (LANDMARKS4 if family == 4 else LANDMARKS6)[0]
+    try:
+        page = ask(play.phone.make_socket, address, probe.url, agent=probe.agent)
+    except ConnectionRefusedError:
+        return Look(probe, family, "refused", "the connection is reset")
+    except TimeoutError:
+        return Look(probe, family, "silent", "no answer")
+    except (OSError, ValueError) as error:
+        return Look(probe, family, "odd", str(error))
+    return Look(probe, family, *_judge(play, probe, page, family))
+
+
+def _judge(play: Play, probe: Probe, page: Page, family: int) -> tuple[Outcome, str]:
+    if probe.is_online(page.status, page.body):
+        return "internet", "the Internet's own answer came"
+    place = page.header("Location")
+    if page.status != 302:
+        return "odd", f"status {page.status} from who knows whom, instead of a redirect (302)"
+    if place != play.origin(family) + "/":
+        return "odd", f"sent to {place[:100] or 'nowhere'}, not to {play.origin(family)}/"
+    if "no-store" not in page.header("Cache-Control") or page.header("Connection").lower() != "close":
+        return "odd", "the redirect may be kept (no-store, Connection: close are missing)"
+    if not 4 < len(page.body) < MOST_BODY:
+        return "odd", f"the redirect's body has {len(page.body)} letters; some systems want a short one"
+    return "portal", f"sent to {place}"
+
+
+def _tell_probes(notes: Notes, play: Play, looks: list[Look]) -> None:
+    for family in play.families:
+        met = Counter(each.outcome for each in looks if each.family == family)
+        over = f" over IPv{family}" if len(play.families) > 1 else ""
+        if met["refused"] + met["silent"] == met.total():
+            how = "reset" if met["refused"] else "dropped"
+            notes.fault(
+                REDIRECT,
+                f"no: what phones ask{over} is {how}, though the portal runs",
+                _blame_tables(play, "look for another redirect of port 80, or a rule that refuses it"),
+            )
+            looks = [each for each in looks if each.family != family]
+    if not looks:
+        for client in CLIENTS:
+            notes.skip(FOUND.format(client), "port 80 does not lead to the portal")
+        return
+    for client in CLIENTS:
+        _tell_client(notes, client, [each for each in looks if each.probe.client == client])
+
+
+def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
+    what = FOUND.format(client)
+    bad = [each for each in looks if each.outcome != "portal"]
+    past = [each for each in bad if each.outcome == "internet"]
+    if past:
+        notes.fault(
+            what,
+            f"{past[0].probe.url} gets through to the Internet before the grant: they believe to be online and "
+            "open no portal",
+            "its address is in the walled garden (nft list table inet wificrm, garden sets), most often one shared "
+            "with a garden name: take that name out of network.walled_garden, then: wificrm gateway apply",
+        )
+    elif bad:
+        notes.fault(
+            what, f"{bad[0].probe.url}: {bad[0].detail}", "see the portal's log; wificrm doctor --only portal"
+        )
+    else:
+        notes.ok(what, f"{looks[0].probe.url} ({looks[0].detail})")
+
+
+def _blame_tables(play: Play, hint: str) -> str:
+    others = play.foreign_tables
+    return f"{hint}: " + (f"table {', '.join(others)} is not ours" if others else "nft list ruleset")
+
+
+def _open_page(notes: Notes, play: Play) -> None:
+    """The first page itself where the portal knows that nobody sees it; else one that is not counted."""
+    path = f"/{play.settings.venue.languages[0]}/rules" if play.unnoted else "/"
+    try:
+        page = play.visit(path)
+    except (OSError, ValueError) as error:
+        notes.fault(PAGE, f"{play.origin()}{path}: {error}", _certificate_hint(play))
+        return
+    form = _FORM.search(page.body)
+    play.skip = (form[1], form[2]) if form else None
+    if page.status == 403:
+        notes.fault(
+            PAGE,
+            "the portal does not know from which device the request comes",
+            "see the portal's log: does it follow the kernel's neighbour table on this interface?",
+        )
+    elif page.status != 200 or (path == "/" and not form):
+        notes.fault(PAGE, f"status {page.status}, without a way to skip the survey", "see the portal's log")
+    elif play.unnoted:
+        notes.warn(
+            PAGE,
+            f"{play.origin()}{path} opens; the first page itself was left alone, for {play.unnoted}",
+            "see the access store, above, and the portal's log",
+        )
+    else:
+        notes.ok(PAGE, f"{play.origin()}/ opens, and offers the way to skip")
+
+
+def _certificate_hint(play: Play) -> str:
+    return (
+        "which certificate is served? The one in the file is good: restart wificrm serve"
+        if play.is_secure
+        else "see the portal's log"
+    )
+
+
+def _tell_api(notes: Notes, play: Play) -> None:
+    if not play.is_secure:
+        notes.skip(API, "without a good certificate there is no API (RFC 8908); phones are redirected")
+        return
+    said = read_api(play)
+    if said == "captive":
+        notes.ok(API, f"{play.api} says captive: true")
+    elif said == "online":
+        notes.fault(
+            API,
+            "the API says captive: false to a phone that is shut out: it opens no portal",
+            "restart wificrm serve; is the MAC prefix of the doctor's phones among network.always?",
+        )
+    else:
+        notes.fault(API, f"{play.api}: {said}", "see the portal's log")
+
+
+def read_api(play: Play) -> str:
+    """``captive``, ``online``, or half a sentence that says what is wrong."""
+    try:
+        page = play.visit(API_PATH, accept=MEDIA_TYPE)
+        if page.status != 200 or not page.header("Content-Type").startswith(MEDIA_TYPE):
+            return f"status {page.status}, {page.header('Content-Type') or 'no type'}"
+        state = msgspec.json.decode(page.body, type=_State)
+    except (OSError, ValueError) as error:  # msgspec's are ValueErrors
+        return str(error)
+    if state.captive and not state.user_portal_url.startswith("https://"):
+        return "no user-portal-url with https: phones discard the answer"
+    return "captive" if state.captive else "online"

@@ -1,0 +1,154 @@
+"""The processes of ours and what they keep in the kernel."""
+
+import asyncio
+
+from captive.advertise.advertiser import is_advertised
+from captive.box.box import meant_up
+from captive.box.check import NO_EGRESS, find_problems
+from captive.box.resolver import resolver_pid
+from captive.doctor.finding import Finding, Notes
+from captive.gateway import GateClient, GatewayError
+from captive.kernel.firewall import Firewall
+from captive.kernel.isolation import isolation_problems
+from captive.kernel.sysctls import read_sysctl, wanted_sysctls
+from crm.settings import Settings
+
+PATIENCE = 5.0
+"""Seconds that the portal is given to answer."""
+
+
+async def look_at_processes(settings: Settings) -> list[Finding]:
+    """Table, dnsmasq, forwarding, gate, portal, router advertisements."""
+    notes = Notes()
+    if settings.gate.gateway == "open":
+        notes.warn(
+            "gateway",
+            "gate.gateway is open: everybody is online, nothing is enforced",
+            "set it to gate where guests are served",
+        )
+    else:
+        _gateway(notes, settings)
+        await _gate(notes, settings)
+    await _portal(notes, settings)
+    if settings.gate.gateway != "open":
+        _advertiser(notes, settings)
+    return notes.findings
+
+
+def _gateway(notes: Notes, settings: Settings) -> None:
+    problems = find_problems(settings)
+    for problem in problems:
+        detail, _, todo = problem.partition(": ")
+        notes.fault("gateway", detail, todo or "wificrm gateway check says more")
+    if problems:
+        return
+    if not settings.networks:
+        notes.ok("gateway", "no network of its own: this box serves routers elsewhere")
+        return
+    firewall = Firewall(settings)
+    if not meant_up(settings):
+        notes.fault("gateway", "not up: guests get no address", "run: wificrm gateway apply")
+        return
+    if not firewall.intact():
+        notes.fault(
+            "firewall table",
+            "our table is not in the kernel, or rules of it are gone: nothing is enforced",
+            "wificrm gate puts it back while it runs; by hand: wificrm gateway apply",
+        )
+    elif not firewall.egress:
+        notes.warn(
+            "firewall table",
+            f"{NO_EGRESS}: downloads are neither counted nor limited",
+            "install a newer kernel",
+        )
+    else:
+        notes.ok("firewall table", "in the kernel, with all chains")
+    _resolver(notes, settings)
+    _forwarding(notes, settings)
+    for problem in isolation_problems([network.interface for network in settings.networks]):
+        notes.fault("guests apart", problem, "start the gate: wificrm gate")
+
+
+def _resolver(notes: Notes, settings: Settings) -> None:
+    if resolver_pid(settings) is None:
+        notes.fault(
+            "dnsmasq",
+            "does not run: guests get no address and no names",
+            "wificrm gateway watch starts it again while it runs; by hand: wificrm gateway apply",
+        )
+    else:
+        notes.ok("dnsmasq", "runs, configuration verified")
+
+
+def _forwarding(notes: Notes, settings: Settings) -> None:
+    off = [
+        name.replace("/", ".")
+        for name, value in wanted_sysctls(settings).items()
+        if name.endswith(("ip_forward", "forwarding")) and read_sysctl(name) != value
+    ]
+    if off:
+        notes.fault(
+            "forwarding",
+            f"{' and '.join(off)} is off: nothing passes from guests to the Internet",
+            "see who turned it off (sysctl.d, a VPN, a container program); then: wificrm gateway apply",
+        )
+    else:
+        notes.ok("forwarding", "on")
+
+
+async def _gate(notes: Notes, settings: Settings) -> None:
+    if not settings.networks:
+        return
+    gate = GateClient(settings.gate.socket)
+    try:
+        notes.ok("gate", f"answers; {len(await gate.list())} devices are online")
+    except GatewayError as error:
+        notes.fault(
+            "gate",
+            f"{error}: nobody new comes online",
+            "start it: wificrm gate (systemctl start wificrm-gate)",
+        )
+    finally:
+        await gate.close()
+
+
+async def _portal(notes: Notes, settings: Settings) -> None:
+    """Ask the portal what a phone asks first."""
+    host, port = settings.own_address, settings.portal.port
+    request = (
+        b"GET /generate_204 HTTP/1.1\r\nHost: connectivitycheck.gstatic.com\r\nConnection: close\r\n\r\n"
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(request)
+            answer = await reader.read(2048)
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer in time"
+        notes.fault(
+            "portal",
+            f"no answer on {host}:{port} ({why})",
+            "start it: wificrm serve (systemctl start wificrm; journalctl -u wificrm says why it stopped)",
+        )
+        return
+    if not answer.startswith(b"HTTP/1.1 302") or b"Location: http" not in answer:
+        notes.fault(
+            "portal", "does not redirect a phone's probe", f"see which program has port {port}: ss -ltnp"
+        )
+        return
+    notes.ok("portal", "redirects a phone's probe to the first page")
+
+
+def _advertiser(notes: Notes, settings: Settings) -> None:
+    wanted = [network.name for network in settings.networks if network.net6]
+    if not wanted:
+        notes.ok("router advertisements", "not used")
+    elif not is_advertised():
+        notes.fault(
+            "router advertisements",
+            "none: guests get no IPv6",
+            "start them: wificrm advertise (systemctl start wificrm-advertise)",
+        )
+    else:
+        notes.ok("router advertisements", f"sent on {', '.join(wanted)}")
