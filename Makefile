@@ -53,7 +53,7 @@ bench: $(VENV)/.dev  ## the figures, each beside its limit
 
 lock: $(VENV)/.dev  ## pin the libraries anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --extra reports --extra postgres -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --extra reports --extra postgres --extra watch -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --no-header --no-annotate --all-extras -o requirements-dev.lock pyproject.toml
 
 clean:  ## remove what was made here
