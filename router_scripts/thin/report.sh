@@ -62,7 +62,7 @@ write_report() { # APPLIED: read before the table is, so that the table holds at
 }
 
 leases() { # lease MAC SECONDS UP DOWN: bytes as frames, with 14 bytes of header each, like the portal's own box
-	printf "list set $TABLE %s\n" allowed up marks down | nft -f - | tr '{},' '\n' | awk '
+	for set in allowed up marks down; do nft list set inet wificrm "$set" || true; done 2>/dev/null | tr '{},' '\n' | awk '
 		function seconds(text,    total, part) {
 			total = 0
 			while (match(text, /^[0-9]+(ms|[dhms])/)) {
