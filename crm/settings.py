@@ -26,7 +26,7 @@ DEMO_NAMES = {
     "vi": "Trung tâm Phục vụ hành chính công phường Bến Đò",
     "en": "Bến Đò Ward Public Administrative Service Centre",
 }
-DEFAULT_PATH = Path("/etc/wificrm/wificrm.toml")
+DEFAULT_PATH = Path(os.environ.get("WIFICRM_CONFIG", "/etc/wificrm/wificrm.toml"))
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,9 @@
-"""The settings file: TOML, checked at start with the key, the line and what was expected."""
+"""The settings file: TOML (UCI on OpenWrt), checked at start with the key, the line and what was expected."""
 
 import re
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +14,10 @@ import msgspec
 from crm.errors import SetupError
 from crm.network_checks import check_networks, is_address
 from crm.settings import Settings, StoreSection, Venue, given_secret
+from crm.uci import is_uci, line_of, read_uci
+
+Reading = tuple[dict[str, Any], Callable[[str], int]]
+"""What the file says, and on which line a dotted key stands in it."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -50,18 +56,28 @@ def _with_password(settings: Settings) -> Settings:
 
 def parse_settings(text: str, name: str = "settings") -> Settings:
     """Check *text*; *name* stands before the line number in errors."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SetupError(f"{name}: not TOML: {error}") from None
+    uci = is_uci(text)
+    raw, find_line = _read_uci(text, name) if uci else _read_toml(text, name)
     _spread_grant(raw)
     try:
-        settings = msgspec.convert(raw, Settings)
+        settings = msgspec.convert(raw, Settings, strict=not uci)  # in UCI all values are text
     except msgspec.ValidationError as error:
-        raise SetupError(_explain(error, text, name)) from None
+        raise SetupError(_explain(error, find_line, name)) from None
     for key, problem in _check_meaning(settings):
-        raise SetupError(f"{name}:{_line_of(text, key)}: {key}: {problem}")
+        raise SetupError(f"{name}:{find_line(key)}: {key}: {problem}")
     return settings
+
+
+def _read_toml(text: str, name: str) -> Reading:
+    try:
+        return tomllib.loads(text), partial(_line_of, text)
+    except tomllib.TOMLDecodeError as error:
+        raise SetupError(f"{name}: not TOML: {error}") from None
+
+
+def _read_uci(text: str, name: str) -> Reading:
+    raw, lines = read_uci(text, name)
+    return raw, partial(line_of, lines)
 
 
 def _spread_grant(raw: dict[str, Any]) -> None:
@@ -82,16 +98,17 @@ def _spread_grant(raw: dict[str, Any]) -> None:
             place["grant"] = common | own if isinstance(own, dict) else own
 
 
-def _explain(error: msgspec.ValidationError, text: str, name: str) -> str:
+def _explain(error: msgspec.ValidationError, find_line: Callable[[str], int], name: str) -> str:
     message = str(error)
     path = re.search(r" - at `\$\.?([^`]*)`", message)
     key = path.group(1) if path else ""
     expectation = re.sub(r" - at `[^`]*`", "", message)
+    expectation = expectation.replace("`array`, got `str`", "a list (in UCI: list, not option)")
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
         key = f"{key}.{unknown.group(1)}" if key else unknown.group(1)
         expectation = "there is no such setting; wificrm.example.toml lists them all"
-    return f"{name}:{_line_of(text, key)}: {key or 'the file'}: {expectation}"
+    return f"{name}:{find_line(key)}: {key or 'the file'}: {expectation}"
 
 
 def _line_of(text: str, key: str) -> int:

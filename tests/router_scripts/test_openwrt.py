@@ -1,265 +1,386 @@
-"""The OpenWrt scripts under the shell that OpenWrt has, with stand-ins that remember what was asked of them."""
+"""wificrm-setup under the shell that OpenWrt has, on configuration files that a stand-in for uci really changes."""
 
-import json
-import os
-import shutil
+import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "router_scripts" / "openwrt"
-ASH = shutil.which("busybox")
-pytestmark = pytest.mark.skipif(not ASH, reason="busybox is not installed: apt-get install busybox")
+from tests.router_scripts.openwrt_router import SCRIPTS, Router, needs_ash
 
-UCI = '''#!{python}
-"""uci, as far as the scripts use it: sections and options in a JSON file."""
-import json, sys
-path, words = "{store}", [w for w in sys.argv[1:] if w != "-q"]
-with open(path) as file:
-    store = json.load(file)
-verb, rest = words[0], words[1:]
-if verb == "show":
-    for section, options in store.items():
-        if section.split(".")[0] == rest[0]:
-            print(section + "=" + options[".type"])
-            for name, value in options.items():
-                if name != ".type":
-                    print(section + "." + name + "='" + str(value) + "'")
-elif verb == "get":
-    section, _, name = rest[0].rpartition(".")
-    if name not in store.get(section, {{}}):
-        sys.exit(1)
-    print(store[section][name])
-elif verb == "delete":
-    section, _, name = rest[0].rpartition(".")
-    if rest[0] in store:
-        del store[rest[0]]
-    elif name in store.get(section, {{}}):
-        del store[section][name]
-    else:
-        sys.exit(1)
-elif verb in ("set", "add_list", "del_list"):
-    key, value = rest[0].split("=", 1)
-    section, _, name = key.rpartition(".")
-    if verb == "set" and section.count(".") == 0 and key.count(".") == 1:
-        store.setdefault(key, {{}})[".type"] = value
-    elif verb == "set":
-        store[section][name] = value
-    else:
-        values = store[section].setdefault(name, [])
-        if verb == "add_list":
-            values.append(value)
-        elif value in values:
-            values.remove(value)
-        if not values:
-            del store[section][name]
-elif verb == "commit":
-    store.setdefault(".committed", {{".type": ""}})[rest[0]] = "yes"
-with open(path, "w") as file:
-    json.dump(store, file)
-'''
+pytestmark = needs_ash
 
-ROUTER = {
-    "network.lan": {".type": "interface", "proto": "static"},
-    "wireless.radio0": {".type": "wifi-device", "band": "2g", "disabled": "1"},
-    "wireless.radio1": {".type": "wifi-device", "band": "5g"},
-    "wireless.default_radio0": {".type": "wifi-iface", "device": "radio0", "ssid": "Office"},
-    "dhcp.@dnsmasq[0]": {".type": "dnsmasq", "notinterface": ["tun0"]},
-    "firewall.@zone[0]": {".type": "zone", "name": "lan"},
+MAIN = "config wificrm 'main'\n\toption enabled '1'\n\toption storage '/mnt/wificrm'\n"
+HALL = MAIN + "config network 'guest'\n\tlist ssid 'Cổng Wi-Fi'\n\tlist port 'lan4.20'\n"
+TWO = f"""{MAIN}
+config uplink 'uplink'
+	option interface 'pppoe-wan'
+config network 'guest'
+	list ssid "It's free"
+	list ssid 'Wi-Fi "2"'
+	list radio 'radio1'
+config network 'desks'
+	list ssid 'Desks'
+	list radio 'radio1'
+	option owe '1'
+	option interface 'br-d'
+	option address4 '192.168.51.1/24'
+	option address6 'none'
+	list port 'lan3'
+	option minutes '30'
+"""
+ACCESS_POINT = HALL.replace("'main'\n", "'main'\n\toption mode 'access-point'\n")
+
+PRINTED = {
+    "access-point": (
+        ACCESS_POINT,
+        """\
+set network.wificrmbr_guest='device'
+set network.wificrmbr_guest.name='br-guest'
+set network.wificrmbr_guest.type='bridge'
+add_list network.wificrmbr_guest.ports='lan4.20'
+set network.wificrmbr_guest.bridge_empty='1'
+set network.wificrm_guest='interface'
+set network.wificrm_guest.device='br-guest'
+set network.wificrm_guest.proto='none'
+set wireless.wificrm_guest_0='wifi-iface'
+set wireless.wificrm_guest_0.device='radio0'
+set wireless.wificrm_guest_0.mode='ap'
+set wireless.wificrm_guest_0.network='wificrm_guest'
+set wireless.wificrm_guest_0.ifname='guest-0'
+set wireless.wificrm_guest_0.ssid='Cổng Wi-Fi'
+set wireless.wificrm_guest_0.encryption='none'
+set wireless.wificrm_guest_0.isolate='1'
+set wireless.wificrm_guest_0.disassoc_low_ack='0'
+set wireless.radio0.disabled='0'
+set wireless.wificrm_guest_1='wifi-iface'
+set wireless.wificrm_guest_1.device='radio1'
+set wireless.wificrm_guest_1.mode='ap'
+set wireless.wificrm_guest_1.network='wificrm_guest'
+set wireless.wificrm_guest_1.ifname='guest-1'
+set wireless.wificrm_guest_1.ssid='Cổng Wi-Fi'
+set wireless.wificrm_guest_1.encryption='none'
+set wireless.wificrm_guest_1.isolate='1'
+set wireless.wificrm_guest_1.disassoc_low_ack='0'
+""",
+    ),
+    "two networks": (
+        TWO,
+        """\
+set network.wificrmbr_guest='device'
+set network.wificrmbr_guest.name='br-guest'
+set network.wificrmbr_guest.type='bridge'
+set network.wificrmbr_guest.bridge_empty='1'
+set network.wificrm_guest='interface'
+set network.wificrm_guest.device='br-guest'
+set network.wificrm_guest.proto='static'
+set network.wificrm_guest.ipaddr='192.168.50.1/24'
+set network.wificrm_guest.ip6addr='fd50:7c3a:1::1/64'
+set dhcp.wificrm_guest='dhcp'
+set dhcp.wificrm_guest.interface='wificrm_guest'
+set dhcp.wificrm_guest.ignore='1'
+set dhcp.wificrm_guest.dhcpv4='disabled'
+set dhcp.wificrm_guest.dhcpv6='disabled'
+set dhcp.wificrm_guest.ra='disabled'
+set dhcp.wificrm_guest.ndp='disabled'
+add_list dhcp.@dnsmasq[0].notinterface='br-guest'
+set wireless.wificrm_guest_0='wifi-iface'
+set wireless.wificrm_guest_0.device='radio1'
+set wireless.wificrm_guest_0.mode='ap'
+set wireless.wificrm_guest_0.network='wificrm_guest'
+set wireless.wificrm_guest_0.ifname='guest-0'
+set wireless.wificrm_guest_0.ssid='It'\\''s free'
+set wireless.wificrm_guest_0.encryption='none'
+set wireless.wificrm_guest_0.isolate='1'
+set wireless.wificrm_guest_0.disassoc_low_ack='0'
+add_list wificrm.guest.hostapd='/var/run/hostapd/guest-0'
+set wireless.wificrm_guest_1='wifi-iface'
+set wireless.wificrm_guest_1.device='radio1'
+set wireless.wificrm_guest_1.mode='ap'
+set wireless.wificrm_guest_1.network='wificrm_guest'
+set wireless.wificrm_guest_1.ifname='guest-1'
+set wireless.wificrm_guest_1.ssid='Wi-Fi "2"'
+set wireless.wificrm_guest_1.encryption='none'
+set wireless.wificrm_guest_1.isolate='1'
+set wireless.wificrm_guest_1.disassoc_low_ack='0'
+add_list wificrm.guest.hostapd='/var/run/hostapd/guest-1'
+set network.wificrmbr_desks='device'
+set network.wificrmbr_desks.name='br-d'
+set network.wificrmbr_desks.type='bridge'
+add_list network.wificrmbr_desks.ports='lan3'
+set network.wificrmbr_desks.bridge_empty='1'
+set network.wificrm_desks='interface'
+set network.wificrm_desks.device='br-d'
+set network.wificrm_desks.proto='static'
+set network.wificrm_desks.ipaddr='192.168.51.1/24'
+set dhcp.wificrm_desks='dhcp'
+set dhcp.wificrm_desks.interface='wificrm_desks'
+set dhcp.wificrm_desks.ignore='1'
+set dhcp.wificrm_desks.dhcpv4='disabled'
+set dhcp.wificrm_desks.dhcpv6='disabled'
+set dhcp.wificrm_desks.ra='disabled'
+set dhcp.wificrm_desks.ndp='disabled'
+add_list dhcp.@dnsmasq[0].notinterface='br-d'
+set wireless.wificrm_desks_0='wifi-iface'
+set wireless.wificrm_desks_0.device='radio1'
+set wireless.wificrm_desks_0.mode='ap'
+set wireless.wificrm_desks_0.network='wificrm_desks'
+set wireless.wificrm_desks_0.ifname='desks-0'
+set wireless.wificrm_desks_0.ssid='Desks'
+set wireless.wificrm_desks_0.encryption='none'
+set wireless.wificrm_desks_0.isolate='1'
+set wireless.wificrm_desks_0.disassoc_low_ack='0'
+add_list wificrm.desks.hostapd='/var/run/hostapd/desks-0'
+set wireless.wificrm_desks_0.owe_transition_ifname='desks-1'
+set wireless.wificrm_desks_1='wifi-iface'
+set wireless.wificrm_desks_1.device='radio1'
+set wireless.wificrm_desks_1.mode='ap'
+set wireless.wificrm_desks_1.network='wificrm_desks'
+set wireless.wificrm_desks_1.ifname='desks-1'
+set wireless.wificrm_desks_1.ssid='desks-owe-1'
+set wireless.wificrm_desks_1.encryption='owe'
+set wireless.wificrm_desks_1.isolate='1'
+set wireless.wificrm_desks_1.disassoc_low_ack='0'
+add_list wificrm.desks.hostapd='/var/run/hostapd/desks-1'
+set wireless.wificrm_desks_1.ieee80211w='2'
+set wireless.wificrm_desks_1.hidden='1'
+set wireless.wificrm_desks_1.owe_transition_ifname='desks-0'
+set firewall.wificrm_zone='zone'
+set firewall.wificrm_zone.name='wificrm'
+set firewall.wificrm_zone.input='REJECT'
+set firewall.wificrm_zone.output='ACCEPT'
+set firewall.wificrm_zone.forward='REJECT'
+add_list firewall.wificrm_zone.network='wificrm_guest'
+add_list firewall.wificrm_zone.network='wificrm_desks'
+set firewall.wificrm_include='include'
+set firewall.wificrm_include.type='script'
+set firewall.wificrm_include.path='/usr/share/wificrm/firewall'
+set firewall.wificrm_include.fw4_compatible='1'
+""",
+    ),
 }
 
 
-class Router:
-    def __init__(self, folder: Path, **options: str) -> None:
-        self.folder, self.store = folder, folder / "uci.json"
-        self.calls = folder / "calls"
-        self.calls.touch()
-        (folder / "bin").mkdir()
-        self.program("uci", UCI.format(python=sys.executable, store=self.store))
-        for name in ("group", "passwd"):
-            (folder / name).write_text("root:x:0:0:root:/root:/bin/ash\n")
-        (folder / "rc").write_text(RC.format(calls=self.calls, store=self.store))
-        self.store.write_text(json.dumps({**ROUTER, "wificrm.main": {".type": "wificrm", **options}}))
-
-    def program(self, name: str, text: str) -> None:
-        path = self.folder / "bin" / name
-        path.write_text(text)
-        path.chmod(0o755)
-
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "PATH": f"{self.folder}/bin:{os.environ['PATH']}",
-            "WIFICRM_ETC": str(self.folder),
-            "WIFICRM_LIBEXEC": str(SCRIPTS),
-        }
-        return subprocess.run(
-            [str(ASH), "ash", *words], capture_output=True, text=True, check=False, env=environment
-        )
-
-    def setup(self, verb: str) -> subprocess.CompletedProcess[str]:
-        return self.run(SCRIPTS / "wificrm-setup", verb)
-
-    @property
-    def uci(self) -> dict[str, dict[str, object]]:
-        return json.loads(self.store.read_text())  # type: ignore[no-any-return]
-
-    @property
-    def untouched(self) -> dict[str, dict[str, object]]:
-        return {
-            name: options for name, options in self.uci.items() if "wificrm" not in name and name[0] != "."
-        }
-
-
-RC = """
-note() {{ echo "$@" >>{calls}; }}
-config_load() {{ :; }}
-config_get() {{ eval "$1=\\$(uci -q get wificrm.$2.$3 || echo \\"\\$4\\")"; }}
-config_get_bool() {{ config_get "$@"; }}
-for f in procd_open_instance procd_set_param procd_close_instance procd_add_jail procd_add_reload_trigger \\
-    mkdir chown chmod reload_config; do
-    eval "$f() {{ note $f \\"\\$@\\"; }}"
-done
-start() {{ start_service; }}
-"""
-
-
-def test_an_access_point_carries_the_wifi_to_the_port(tmp_path: Path):
-    router = Router(tmp_path, enabled="1", port="lan4.20", ssid="Cổng Wi-Fi")
-    done = router.setup("apply")
-    assert (done.returncode, done.stderr) == (0, "")
-    uci = router.uci
-    assert uci["network.wificrm_bridge"]["ports"] == ["lan4.20"]
-    assert uci["network.wificrm_guest"] == {".type": "interface", "device": "br-guest", "proto": "none"}
-    for radio in ("radio0", "radio1"):
-        wifi = uci[f"wireless.wificrm_{radio}"]
-        assert wifi["ssid"] == "Cổng Wi-Fi"
-        assert (wifi["encryption"], wifi["isolate"], wifi["network"]) == ("none", "1", "wificrm_guest")
-    assert "disabled" not in uci["wireless.radio0"]
-    assert not [name for name in uci if name.startswith(("firewall.wificrm", "dhcp.wificrm"))]
-    assert set(uci[".committed"]) >= {"network", "wireless", "dhcp", "firewall"}
-
-
-def test_a_gateway_gets_its_address_and_leaves_dhcp_to_wificrm(tmp_path: Path):
-    router = Router(tmp_path, enabled="1", mode="gateway", address6="fd50::1/64")
-    assert router.setup("apply").returncode == 0
-    uci = router.uci
-    assert uci["network.wificrm_guest"]["ipaddr"] == "192.168.50.1/24"
-    assert uci["network.wificrm_guest"]["ip6addr"] == "fd50::1/64"
-    assert uci["dhcp.wificrm_guest"]["ignore"] == "1"
-    assert uci["dhcp.@dnsmasq[0]"]["notinterface"] == ["tun0", "br-guest"]
-    assert uci["firewall.wificrm_guest"]["network"] == ["wificrm_guest"]
-    assert (uci["firewall.wificrm_way"]["src"], uci["firewall.wificrm_way"]["dest"]) == ("guest", "wan")
-    assert "ports" not in uci["network.wificrm_bridge"]
-
-
-@pytest.mark.parametrize("mode", ["access-point", "gateway"])
-def test_twice_is_once_and_removing_leaves_what_was_there(tmp_path: Path, mode: str):
-    router = Router(tmp_path, enabled="1", mode=mode, port="lan4")
-    before = router.untouched
-    router.setup("apply")
-    once = router.uci
-    router.setup("apply")
-    assert router.uci == once
-    router.setup("remove")
-    assert [name for name in router.uci if ".wificrm" in name] == []
-    before["wireless.radio0"].pop("disabled")  # a radio that was switched on stays on
-    assert router.untouched == before
-    assert router.setup("remove").returncode == 0
-
-
-def test_an_unknown_mode_is_told_and_changes_nothing(tmp_path: Path):
-    router = Router(tmp_path, enabled="1", mode="repeater")
-    before = router.uci
-    done = router.setup("apply")
+def fails(done: subprocess.CompletedProcess[str]) -> str:
     assert done.returncode == 1
-    assert "expected access-point or gateway" in done.stderr
-    assert router.uci == before
+    return done.stdout + done.stderr
 
 
-def test_the_first_boot_makes_the_users_once(tmp_path: Path):
-    router = Router(tmp_path, enabled="1")
-    for _ in range(2):
-        assert router.run(SCRIPTS / "90-wificrm").returncode == 0
-    users = (tmp_path / "passwd").read_text()
-    assert users.count("wificrm:x:5300:5300:") == 1
-    assert users.count("wificrm-gate:x:5301:5300:") == 1
-    assert users.count("wificrm-advertise:x:5302:5300:") == 1
-    assert (tmp_path / "group").read_text().count("wificrm:x:5300:") == 1
-    assert "network.wificrm_bridge" in router.uci
+@pytest.mark.parametrize("which", PRINTED)
+def test_print_is_what_apply_does(tmp_path: Path, which: str):
+    text, golden = PRINTED[which]
+    router = Router(tmp_path, text)
+    before = router.texts()
+    printed = router.setup("print")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == golden
+    assert router.texts() == before
+    assert not list(router.staged.glob("*"))
+
+    assert router.setup("apply").returncode == 0
+    applied = router.shown()
+    (tmp_path / "other").mkdir()
+    other = Router(tmp_path / "other", text)
+    other.batch(golden)
+    assert other.shown() == applied
 
 
-def test_the_first_boot_of_a_router_that_takes_no_part_changes_nothing(tmp_path: Path):
-    router = Router(tmp_path, enabled="0")
-    before = router.uci
-    assert router.run(SCRIPTS / "90-wificrm").returncode == 0
-    assert router.uci == before
-    assert "wificrm" not in (tmp_path / "passwd").read_text()
+@pytest.mark.parametrize("which", PRINTED)
+def test_twice_is_once_and_removing_leaves_what_was_there(tmp_path: Path, which: str):
+    router = Router(tmp_path, PRINTED[which][0])
+    before = router.shown()
+    assert router.setup("apply").returncode == 0
+    once = router.texts()
+    assert router.shown() != before
+    assert router.setup("apply").returncode == 0
+    assert router.texts() == once
+    assert not router.uci("changes", "network")
+    assert router.setup("remove").returncode == 0
+    now_on = [line.replace("radio0.disabled='1'", "radio0.disabled='0'") for line in before]
+    assert router.shown() == (now_on if which == "access-point" else before)
+    assert "hostapd" not in router.texts()["wificrm"]
+    assert router.setup("remove").returncode == 0
+    assert router.said().count("reload_config") == 4
 
 
-def service(router: Router, function: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    router.program("wificrm", f'#!/bin/sh\necho wificrm "$@" >>{router.calls}\n')
-    script = f". {router.folder}/rc; . {SCRIPTS}/wificrm.init; {function}"
-    done = router.run("-euc", script)
-    return done, router.calls.read_text().splitlines()
-
-
-def test_the_service_starts_table_gate_advertiser_and_portal(tmp_path: Path):
-    router = Router(
-        tmp_path, enabled="1", mode="gateway", program=f"{tmp_path}/bin/wificrm", settings="/s.toml"
-    )
-    done, calls = service(router, "start_service")
-    assert (done.returncode, done.stderr) == (0, "")
-    up = calls.index("wificrm gateway apply --config /s.toml")
-    gate = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gate --config /s.toml")
-    advertise = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm advertise --config /s.toml")
-    portal = next(number for number, call in enumerate(calls) if "serve --config" in call)
-    mend = calls.index(f"procd_set_param command {tmp_path}/bin/wificrm gateway watch --config /s.toml")
-    assert up < gate < advertise < portal < mend
-    assert calls[portal].endswith(f"{tmp_path}/bin/wificrm serve --config /s.toml")
-    assert "procd_set_param user wificrm-gate" in calls[gate:advertise]
-    assert "procd_set_param capabilities /etc/capabilities/wificrm-gate.json" in calls[gate:advertise]
-    assert "procd_set_param user wificrm-advertise" in calls[advertise:portal]
-    assert "procd_set_param capabilities /etc/capabilities/wificrm-advertise.json" in calls[advertise:portal]
-    assert "procd_set_param user wificrm" in calls[portal:mend]
-    assert "procd_set_param capabilities /etc/capabilities/wificrm.json" in calls[portal:mend]
-    assert calls.count("procd_set_param no_new_privs 1") == 3
-    assert calls.count("procd_set_param file /s.toml") == 4, "a reload restarts what read other settings"
-
-
-def test_stopping_takes_the_table_down(tmp_path: Path):
-    router = Router(
-        tmp_path, enabled="1", mode="gateway", program=f"{tmp_path}/bin/wificrm", settings="/s.toml"
-    )
-    assert service(router, "stop_service")[1] == ["wificrm gateway remove --config /s.toml"]
-
-
-def test_without_a_table_nothing_is_started(tmp_path: Path):
-    router = Router(tmp_path, enabled="1", mode="gateway", program="/bin/false")
-    done, calls = service(router, "start_service")
-    assert done.returncode != 0
-    assert not [call for call in calls if call.startswith("procd")]
-
-
-@pytest.mark.parametrize("options", [{"enabled": "0", "mode": "gateway"}, {"enabled": "1"}, {}])
-def test_a_router_that_is_no_gateway_runs_nothing(tmp_path: Path, options: dict[str, str]):
-    router = Router(tmp_path, **options)
-    assert service(router, "start_service; stop_service")[1] == []
-
-
-def test_it_is_looked_at_again_when_network_or_firewall_change(tmp_path: Path):
-    assert service(Router(tmp_path), "service_triggers")[1] == [
-        "procd_add_reload_trigger wificrm network firewall"
+def test_what_no_longer_is_a_network_goes_with_the_next_apply(tmp_path: Path):
+    router = Router(tmp_path, TWO)
+    router.setup("apply")
+    router.uci("delete", "wificrm.desks")
+    router.uci("commit", "wificrm")
+    assert router.setup("apply").returncode == 0
+    assert not [line for line in router.shown() if "desks" in line or "br-d'" in line]
+    assert [line for line in router.shown() if "notinterface" in line] == [
+        "dhcp.@dnsmasq[0].notinterface='tun0' 'br-guest'"
     ]
 
 
 @pytest.mark.parametrize(
-    ("name", "capabilities"),
-    [("wificrm-gate", ["CAP_NET_ADMIN"]), ("wificrm-advertise", ["CAP_NET_RAW"]), ("wificrm", [])],
+    ("wan", "device"),
+    [({}, "eth1"), ({"proto": "pppoe"}, "pppoe-wan"), ({"proto": "dhcp", "device": "eth0.2"}, "eth0.2")],
 )
-def test_capabilities_are_as_small_as_can_be(name: str, capabilities: list[str]):
-    stated = json.loads((SCRIPTS / f"{name}.json").read_text())
-    assert stated == dict.fromkeys(
-        ("bounding", "effective", "ambient", "permitted", "inheritable"), capabilities
-    )
+def test_the_way_to_the_internet_is_written_down_once(tmp_path: Path, wan: dict[str, str], device: str):
+    router = Router(tmp_path, HALL.replace("\tlist port 'lan4.20'\n", "\tlist radio 'radio1'\n"))
+    for key, value in wan.items():
+        router.uci("set", f"network.wan.{key}={value}")
+    router.uci("commit", "network")
+    assert router.setup("apply").returncode == 0
+    assert router.uci("get", "wificrm.uplink.interface") == f"{device}\n"
+    router.uci("set", "wificrm.uplink.interface=eth7")
+    router.uci("commit", "wificrm")
+    assert router.setup("apply").returncode == 0
+    assert router.uci("get", "wificrm.uplink.interface") == "eth7\n"
+
+
+WRONG = {
+    "a mode": (("set", "wificrm.main.mode=repeater"), "expected access-point or gateway"),
+    "a name": (("set", "wificrm.Big=network"), "Big: a network has a name of its own"),
+    "a long name": (("set", "wificrm.a234567890123=network"), "of at most 12 small letters"),
+    "a port of others": (
+        ("add_list", "wificrm.guest.port=lan2"),
+        "port lan2 belongs to another bridge: uci del_list network.@device[0].ports='lan2'",
+    ),
+    "a radio": (("add_list", "wificrm.guest.radio=radio9"), "there is no radio radio9"),
+    "a long SSID": (("add_list", f"wificrm.guest.ssid={'ộ' * 11}"), "is longer than 32 bytes"),
+    "an open office": (
+        ("delete", "wireless.default_radio0.encryption"),
+        "radio0 is off; switched on, it would also offer wireless.default_radio0 without a password",
+    ),
+    "no OWE": (("set", "wificrm.guest.owe=1"), "this hostapd knows no OWE: install wpad-mbedtls"),
+    "offload": (("set", "firewall.@defaults[0].flow_offloading=1"), "so that no grant would end"),
+    "no uplink": (("set", "network.wan.proto=wireguard"), "name the device, as in uci set"),
+    "no storage": (("delete", "wificrm.main.storage"), "no storage is named"),
+    "no network": (("delete", "wificrm.guest"), "no network is described"),
+}
+
+
+@pytest.mark.parametrize("which", WRONG)
+def test_what_is_wrong_is_told_and_nothing_is_changed(tmp_path: Path, which: str):
+    router = Router(tmp_path, HALL)
+    router.program("hostapd", "exit 1")
+    change, sentence = WRONG[which]
+    router.uci(*change)
+    router.uci("commit")
+    before = router.texts()
+    assert sentence in fails(router.setup("check"))
+    said = router.setup("apply")
+    assert sentence in fails(said)
+    assert all(line.startswith("wificrm-setup: ") for line in said.stderr.splitlines())
+    assert router.texts() == before
+    assert router.said() == []
+
+
+def test_memory_is_no_storage(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    router.program("df", "echo; echo 'tmpfs 9 1 8 1% /tmp'")
+    assert "/mnt/wificrm is in memory" in fails(router.setup("apply"))
+
+
+@pytest.mark.parametrize("verb", ["apply", "remove"])
+def test_what_somebody_else_has_not_committed_is_not_committed_for_them(tmp_path: Path, verb: str):
+    router = Router(tmp_path, HALL)
+    before = router.texts()
+    router.uci("set", "network.lan.ipaddr=192.168.9.1")
+    assert "network has changes that nobody has committed" in fails(router.setup(verb))
+    assert router.texts() == before
+
+
+def test_who_takes_no_part_is_left_alone(tmp_path: Path):
+    router = Router(tmp_path, HALL.replace("enabled '1'", "enabled '0'"))
+    before = router.texts()
+    assert "enabled is 0" in fails(router.setup("apply"))
+    assert router.texts() == before
+
+
+def test_a_box_for_routers_elsewhere_needs_no_network(tmp_path: Path):
+    router = Router(tmp_path, MAIN + "config router 'hall2'\n")
+    assert router.setup("apply").returncode == 0
+    assert not [line for line in router.shown() if "wificrm" in line]
+
+
+def test_check_says_what_is_missing_until_nothing_is(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    library = router.root / "usr/lib/wificrm/requirements.lock"
+    library.parent.mkdir(parents=True)
+    library.write_text("aiohttp==1\n")
+    assert fails(router.setup("check")) == "the libraries are not on /mnt/wificrm: wificrm-setup install\n"
+    python = router.root / "mnt/wificrm/python"
+    python.mkdir(parents=True)
+    (python / "requirements.lock").write_text("aiohttp==0\n")
+    assert "are another release's" in fails(router.setup("check"))
+    (python / "requirements.lock").write_text("aiohttp==1\n")
+    router.recorder("wificrm", then="echo br-guest has no address")
+    assert router.setup("check").stdout == "nothing to complain of\n", "before apply nothing is expected"
+    router.setup("apply")
+    assert fails(router.setup("check")) == "br-guest has no address\n"
+    router.recorder("wificrm", then="echo nothing to complain of")
+    assert router.setup("check").returncode == 0
+
+
+PIP = """
+while [ "$1" != --target ]; do shift; done
+mkdir -p "$2"; echo library >"$2/library.py"; [ -d "$TMPDIR" ]
+"""
+
+
+def test_install_puts_the_libraries_on_the_storage(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    lock = router.root / "usr/lib/wificrm/requirements.lock"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("aiohttp==1\n")
+    storage = router.root / "mnt/wificrm"
+    router.recorder("python3", then=f'case "$*" in *pip*) {PIP} ;; esac')
+    assert router.setup("install").returncode == 0
+    assert {each.name for each in storage.iterdir()} == {"python"}
+    assert (storage / "python/requirements.lock").read_text() == "aiohttp==1\n"
+    pip = next(call for call in router.said() if "pip install" in call)
+    assert "--no-deps --only-binary :all:" in pip
+    assert f"chown wificrm:wificrm {storage}" in router.said()
+
+    (storage / "crm.db").write_text("answers")
+    router.recorder("python3", then="exit 1")
+    assert "what was there is still there" in fails(router.setup("install"))
+    assert {each.name for each in storage.iterdir()} == {"python", "crm.db"}
+    assert (storage / "python/library.py").exists()
+
+    router.program("chown", "exit 1")
+    assert "use a disk with ext4 or f2fs" in fails(router.setup("install"))
+
+
+@pytest.mark.parametrize("words", [[], ["up"]])
+def test_wrong_usage_is_2(tmp_path: Path, words: list[str]):
+    assert Router(tmp_path, HALL).run(SCRIPTS / "wificrm-setup", *words).returncode == 2
+
+
+def first_boot(router: Router) -> int:
+    return router.run(SCRIPTS / "90-wificrm").returncode
+
+
+def test_the_first_boot_of_a_finished_image_sets_it_up_once(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    router.uci("set", "network.lan.ipaddr=192.168.9.1")  # another such script, not committed yet
+    assert first_boot(router) == 0
+    applied = router.texts()
+    assert "wificrm_guest" in applied["network"]
+    assert "192.168.9.1" in applied["network"]
+    router.uci("set", "network.wificrm_guest.metric=5")
+    assert first_boot(router) == 0
+    assert router.texts() == applied
+
+
+def test_the_first_boot_of_a_router_that_takes_no_part_changes_nothing(tmp_path: Path):
+    router = Router(tmp_path, HALL.replace("enabled '1'", "enabled '0'"))
+    before = router.texts()
+    assert first_boot(router) == 0
+    assert router.texts() == before
+
+
+def test_addresses_left_out_are_the_settings_own(tmp_path: Path):
+    script = (SCRIPTS / "wificrm-setup").read_text()
+    config = (SCRIPTS / "wificrm.config").read_text()
+    for key in ("address4", "address6"):
+        default = re.search(rf"option \S+ {key} (\S+?)[)\"]", script)
+        assert default
+        assert f"#option {key} '{default.group(1)}'" in config, (
+            "which is held to the settings' in test_uci.py"
+        )

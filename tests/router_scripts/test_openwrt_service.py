@@ -1,0 +1,254 @@
+"""What runs wificrm on an OpenWrt router: init script, hotplug, fw4's include, the program's own wrapper."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.router_scripts.openwrt_router import SCRIPTS, Router, needs_ash
+
+pytestmark = needs_ash
+
+MAIN = "config wificrm 'main'\n\toption enabled '1'\n\toption storage '/mnt/wificrm'\n"
+FIREWALL = "usr/share/wificrm/firewall"
+RC = """
+note() {{ echo "$@" >>{calls}; }}
+config_load() {{ :; }}
+config_get() {{ eval "$1=\\$(uci -q get wificrm.$2.$3 || echo \\"\\$4\\")"; }}
+config_get_bool() {{ config_get "$@"; }}
+for f in procd_open_instance procd_set_param procd_close_instance procd_add_jail procd_add_reload_trigger \\
+    procd_add_reload_mount_trigger mkdir chown chmod logger; do
+    eval "$f() {{ note $f \\"\\$@\\"; }}"
+done
+start() {{ start_service; note end of the service; }}
+stop() {{ stop_service; note its processes end; }}
+"""
+"""What /etc/rc.common brings, as recorders."""
+
+
+def installed(folder: Path, wificrm: str = MAIN) -> Router:
+    """A router with the libraries in their place and the gateway not up."""
+    router = Router(folder, wificrm)
+    (router.root / "mnt/wificrm/python").mkdir(parents=True)
+    (router.root / "run").mkdir()
+    router.recorder("wificrm")
+    router.recorder("firewall", router.root / "usr/share/wificrm")
+    return router
+
+
+def service(router: Router, function: str, **environment: str) -> tuple[int, list[str]]:
+    rc = router.folder / "rc"
+    rc.write_text(RC.format(calls=router.calls))
+    done = router.run("-uc", f". {rc}; . {SCRIPTS}/wificrm.init; {function}", **environment)
+    assert done.stderr == ""
+    return done.returncode, router.said()
+
+
+def instances(calls: list[str]) -> dict[str, dict[str, str]]:
+    """What procd was told of each process."""
+    found: dict[str, dict[str, str]] = {}
+    for verb, _, rest in (call.partition(" ") for call in calls):
+        if verb == "procd_open_instance":
+            found[rest] = {}
+        elif verb == "procd_set_param":
+            key, _, value = rest.partition(" ")
+            found[list(found)[-1]][key] = value
+        elif verb == "procd_add_jail":
+            found[list(found)[-1]]["jail"] = rest
+    return found
+
+
+RUN = "/usr/bin/python3 -s -m captive.cli"
+CONFIG = "--config /etc/config/wificrm"
+
+
+def test_the_service_starts_table_gate_advertiser_portal_and_watch(tmp_path: Path):
+    code, calls = service(installed(tmp_path), "start_service")
+    assert code == 0
+    up = calls.index(f"wificrm gateway apply {CONFIG}")
+    assert calls[up + 1] == "firewall open"
+    assert up < calls.index("procd_open_instance gate")
+    found = instances(calls)
+    assert {name: each["command"] for name, each in found.items()} == {
+        "gate": f"{RUN} gate {CONFIG}",
+        "advertise": f"{RUN} advertise {CONFIG}",
+        "portal": f"{RUN} serve {CONFIG}",
+        "watch": f"{RUN} watch {CONFIG}",
+        "mend": f"{RUN} gateway watch {CONFIG}",
+    }
+    assert {name: (each.get("user"), each.get("capabilities")) for name, each in found.items()} == {
+        "gate": ("wificrm-gate", "/etc/capabilities/wificrm-gate.json"),
+        "advertise": ("wificrm-advertise", "/etc/capabilities/wificrm-raw.json"),
+        "portal": ("wificrm", "/etc/capabilities/wificrm.json"),
+        "watch": ("wificrm-watch", "/etc/capabilities/wificrm-raw.json"),
+        "mend": (None, None),
+    }
+    for name, each in found.items():
+        assert each["file"] == "/etc/config/wificrm", "a reload restarts what read other settings"
+        assert each["env"].startswith("PYTHONPATH=/mnt/wificrm/python:/usr/lib/wificrm ")
+        assert name == "mend" or (each["no_new_privs"], each["jail"]) == ("1", each["user"])
+
+
+def test_the_watch_may_be_left_out(tmp_path: Path):
+    router = installed(tmp_path, MAIN + "\toption watch '0'\n")
+    assert list(instances(service(router, "start_service")[1])) == ["gate", "advertise", "portal", "mend"]
+
+
+def test_run_is_where_the_settings_expect_it(tmp_path: Path):
+    router = installed(tmp_path)
+    (router.root / "run").rmdir()
+    assert service(router, "start_service")[0] == 0
+    assert (router.root / "run").readlink() == Path("/var/run")
+
+
+def test_stopping_shuts_fw4_then_takes_the_table_down(tmp_path: Path):
+    router = installed(tmp_path)
+    assert service(router, "stop_service")[1] == [], "what is not up is not taken down"
+    (router.root / "var/run/wificrm").mkdir()
+    (router.root / "var/run/wificrm/gateway.json").touch()
+    down = ["firewall close", f"wificrm gateway remove {CONFIG}"]
+    assert service(router, "stop_service")[1] == down
+    assert service(router, "stop_service", PKG_UPGRADE="1")[1] == down, "an upgrade leaves everybody online"
+    router.uci("set", "wificrm.main.enabled=0")
+    assert service(router, "reload_service")[1] == [*down, *down, "its processes end"]
+
+
+def test_without_a_table_nothing_is_started(tmp_path: Path):
+    router = installed(tmp_path)
+    router.recorder("wificrm", then="exit 1")
+    code, calls = service(router, "start_service")
+    assert code == 1
+    assert not instances(calls)
+    assert "firewall open" not in calls
+
+
+def test_new_settings_that_do_not_hold_end_nothing_that_runs(tmp_path: Path):
+    router = installed(tmp_path)
+    router.recorder("wificrm", then="exit 1")
+    assert "end of the service" not in service(router, "reload_service")[1]
+    router.recorder("wificrm")
+    router.calls.write_text("")
+    calls = service(router, "reload_service")[1]
+    assert calls[-1] == "end of the service"
+    assert calls.count(f"wificrm gateway apply {CONFIG}") == 1, "it takes a second on a router"
+
+
+def test_a_disk_that_is_not_there_is_told_and_waited_for(tmp_path: Path):
+    router = installed(tmp_path)
+    (router.root / "mnt/wificrm/python").rmdir()
+    code, calls = service(router, "start_service")
+    assert code == 0
+    assert len(calls) == 1
+    assert "the libraries are not on '/mnt/wificrm'" in calls[0]
+    router.calls.write_text("")
+    assert service(router, "service_triggers")[1] == [
+        "procd_add_reload_trigger wificrm network firewall",
+        "procd_add_reload_mount_trigger /mnt/wificrm",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change", [("enabled '1'", "enabled '0'"), ("'main'", "'main'\n\toption mode 'access-point'")]
+)
+def test_a_router_that_is_no_gateway_runs_nothing(tmp_path: Path, change: tuple[str, str]):
+    router = installed(tmp_path, MAIN.replace(*change))
+    assert service(router, "start_service; stop_service")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "capabilities"),
+    [("wificrm-gate", ["CAP_NET_ADMIN"]), ("wificrm-raw", ["CAP_NET_RAW"]), ("wificrm", [])],
+)
+def test_capabilities_are_as_small_as_can_be(name: str, capabilities: list[str]):
+    stated = json.loads((SCRIPTS / f"{name}.json").read_text())
+    assert stated == dict.fromkeys(
+        ("bounding", "effective", "ambient", "permitted", "inheritable"), capabilities
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            {"ACTION": "ifup", "INTERFACE": "wificrm_guest", "DEVICE": "br-guest"},
+            ["wificrm enabled", "wificrm reload"],
+        ),
+        ({"ACTION": "ifup", "INTERFACE": "wan", "DEVICE": "eth1"}, ["wificrm enabled", "wificrm reload"]),
+        ({"ACTION": "ifup", "INTERFACE": "lan", "DEVICE": "br-lan"}, []),
+        ({"ACTION": "ifup", "INTERFACE": "lan"}, []),
+        ({"ACTION": "ifdown", "INTERFACE": "wan", "DEVICE": "eth1"}, []),
+    ],
+)
+def test_what_comes_up_has_everything_put_up_again(
+    tmp_path: Path, event: dict[str, str], expected: list[str]
+):
+    router = Router(tmp_path, MAIN + "config uplink 'uplink'\n\toption interface 'eth1'\n")
+    router.recorder("wificrm", router.root / "etc/init.d")
+    router.run(SCRIPTS / "wificrm.hotplug", **event)
+    assert router.said() == expected
+
+
+FW4 = """
+table inet {table} {{
+	include "{nftables}/table.nft"
+	chain input {{
+		type filter hook input priority filter; policy drop;
+		include "{nftables}/input.nft"
+	}}
+	chain forward {{
+		type filter hook forward priority filter; policy drop;
+		include "{nftables}/forward.nft"
+	}}
+}}
+"""
+
+
+@pytest.mark.lab
+def test_fw4_lets_guests_to_our_table_only_while_it_is_there(tmp_path: Path):
+    router = Router(
+        tmp_path,
+        MAIN + "config network 'guest'\nconfig network 'desks'\n\toption address4 '192.168.51.1/24'\n",
+    )
+    assert router.setup("apply").returncode == 0
+    inside = ["unshare", "--net"]
+    rules, script = tmp_path / "fw4.nft", tmp_path / "walk"
+    rules.write_text(FW4.format(table="fw4", nftables=SCRIPTS / "nftables"))
+    up = router.root / "var/run/wificrm/gateway.json"
+    script.write_text(f"""set -eu
+look() {{ nft list set inet fw4 wificrm_guests | tr -d '\\n\\t ' | sed -n 's/.*elements=//p'; }}
+nft -f {rules}
+sh {SCRIPTS}/wificrm.firewall; echo "not up: $(look)"
+mkdir -p {up.parent}; : >{up}
+sh {SCRIPTS}/wificrm.firewall; echo "up: $(look)"
+nft delete table inet fw4; nft -f {rules}; echo "started anew: $(look)"
+sh -c '. {SCRIPTS}/wificrm.firewall'; echo "its include: $(look)"
+sh {SCRIPTS}/wificrm.firewall close; echo "closed: $(look)"
+nft delete table inet fw4
+sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
+""")
+    path = router.run("-c", 'echo "$PATH"').stdout.strip()
+    environment = {"PATH": f"{path}:/usr/sbin:/sbin", "WIFICRM_ROOT": str(router.root)}
+    done = subprocess.run([*inside, "sh", script], capture_output=True, text=True, env=environment)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "not up: ",
+        'up: {"br-desks","br-guest"}}}',
+        "started anew: ",
+        'its include: {"br-desks","br-guest"}}}',
+        "closed: ",
+        "without fw4",
+    ]
+
+
+def test_the_program_finds_its_libraries_and_settings(tmp_path: Path):
+    storage = tmp_path / "disk"
+    router = Router(tmp_path / "router", MAIN.replace("/mnt/wificrm", str(storage)))
+    router.program("python3", 'echo "$PYTHONPATH|$PYTHONPYCACHEPREFIX|$WIFICRM_CONFIG|$*"')
+    done = router.run(SCRIPTS / "wificrm", "doctor")
+    assert done.returncode == 1
+    assert "wificrm-setup install gets them" in done.stderr
+    (storage / "python").mkdir(parents=True)
+    assert router.run(SCRIPTS / "wificrm", "staff", "add", "a b").stdout == (
+        f"{storage}/python:/usr/lib/wificrm|{storage}/pycache|/etc/config/wificrm|-s -m captive.cli staff add a b\n"
+    )
