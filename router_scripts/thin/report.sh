@@ -25,7 +25,7 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 				rm -f "$RUN/gone"
 			else
 				failures=$((failures + 1))
-				if [ "$refused" = 1 ] || [ "$failures" -ge 3 ]; then break; fi
+				if [ "$refused" = 1 ] || [ "$failures" -ge 2 ]; then break; fi
 			fi
 		fi
 		# A word of the stream that is carried out, or two seconds for the next look at the neighbours.
