@@ -175,6 +175,7 @@ class RouterLink:
 
     async def close(self) -> None:
         """End the stream; leases stay in force."""
+        self._live = False
         if self._session:
             self._session.end()
 

@@ -186,7 +186,7 @@ def parse_report(report: bytes) -> Report:
     applied, version, away = 0, "", None
     leases: dict[str, Lease] = {}
     present: dict[str, None] = {}
-    for number, line in enumerate(report.decode("ascii", "replace").splitlines(), 1):
+    for number, line in enumerate(report.decode("ascii", "replace").split("\n"), 1):
         word, _, rest = line.partition(" ")
         if word == "lease":
             mac, *counts = _expect(_LEASE, rest, number).groups()

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import io
 import os
 import ssl
 import time
@@ -101,7 +102,7 @@ class ThinRouter:
         url = f"https://{self.host}:{self.port}/router/v1/{what}"
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         return self.client.request(
-            method, url, data=data or None, server_hostname=self.portal, timeout=timeout,
+            method, url, data=io.BytesIO(data) if data else None, server_hostname=self.portal, timeout=timeout,
             headers={"Host": f"{self.portal}:{self.port}"},
         )  # fmt: skip
 

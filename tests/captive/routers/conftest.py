@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import captive.app
+import captive.grants.grants
 from tests.captive.portal_app import Clock
-from tests.captive.routers.thin_portal import ThinPortal, thin_portal
+from tests.captive.routers.thin_portal import NAME, ThinPortal, thin_portal
 from tests.lab.certificates import Authority
 
 
@@ -17,7 +19,14 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="session")
 def pair(authority: Authority) -> tuple[Path, Path]:
-    return authority.issue("portal", "portal.lab")
+    return authority.issue("portal", NAME)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The portal looks at everything ten times a second, so that nobody waits for it here."""
+    monkeypatch.setattr(captive.app, "TICK", 0.1)
+    monkeypatch.setattr(captive.grants.grants, "COUNT_EVERY", 0.1)
 
 
 @pytest.fixture
