@@ -251,7 +251,7 @@ def test_no_settings_say_what_to_do(tmp_path: Path):
     assert [wifi.run(word).returncode for word in ("fly", "--root", "sockets")] == [2, 2, 2]
     wifi.config.unlink()
     done = wifi.run("apply")
-    assert (done.returncode, "copy wifi.conf there" in done.stderr) == (1, True)
+    assert (done.returncode, "copy the example wifi.conf there" in done.stderr) == (1, True)
 
 
 @needs_hostapd
