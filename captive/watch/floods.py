@@ -29,6 +29,8 @@ KNOWN = 16_384
 """MACs that are remembered to have been here, the latest."""
 STARVING, STARVING_WITHIN, TIME_TO_SPEAK = 100, 90.0, 10.0
 """So many new MACs within so many seconds that ask for addresses and then, given time, say nothing else."""
+MISSED = 1.2
+"""Where more frames came for each that was read, nobody can be said to be silent."""
 SILENT = 1_024
 """MACs that are remembered to have asked for an address and said nothing since, per port."""
 OWN_FRAMES = 3
@@ -102,7 +104,7 @@ class PortTraffic:
         found = [
             *self._rates(scale, seconds),
             *self._ever_new(scale, seconds),
-            *self._starving(now),
+            *self._starving(scale, now),
         ]
         if self._mine >= OWN_FRAMES:
             found.append(Flood("own_mac", round(self._mine * scale)))
@@ -129,7 +131,10 @@ class PortTraffic:
         if before and self._many_new:
             yield Flood("new_macs", round(self._new * scale))
 
-    def _starving(self, now: float) -> Iterator[Flood]:
+    def _starving(self, scale: float, now: float) -> Iterator[Flood]:
+        if scale > MISSED:
+            self._silent.clear()
+            return
         while self._silent and next(iter(self._silent.values())) < now - STARVING_WITHIN:
             self._silent.popitem(last=False)
         self._spoke = [at for at in self._spoke if at >= now - STARVING_WITHIN]

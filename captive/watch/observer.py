@@ -14,16 +14,16 @@ from captive.watch.claims import read_claim
 from captive.watch.floods import KNOWN, Flood, KnownDevices, PortTraffic
 from captive.watch.frames import classify, sender
 from captive.watch.kinds import AlertKind
-from captive.watch.probing import PROBE_SECONDS, probe_frames
+from captive.watch.probing import PROBE_APART, PROBE_SECONDS, probe_frames
 from captive.watch.roaming import Place, Whereabouts
 from captive.watch.taps import Spot, Tap, find_spots
 from crm.settings import Network
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0
+LOOK_SECONDS = 1.0
 """Between two looks at which ports there are."""
-HEADERS_AT_ONCE, HEADERS_OF_ALL = 128, 512
+HEADERS_AT_ONCE, HEADERS_OF_ALL = 256, 1_024
 """Frames whose first octets are read per turn: of one port, of all."""
 CLAIMS_AT_ONCE = 8
 """Packets that scapy takes apart per turn, of one port."""
@@ -58,8 +58,8 @@ class Observer:
         self._known = KnownDevices()
         self._whereabouts = Whereabouts()
         self._events = BridgeEvents()
-        self._turns = 0
-        self._probe_at = now + 1.0  # ports that have just come up may not pass frames yet
+        self._turns = self._headers = 0
+        self._probe_at, self._probed = now + PROBE_SECONDS, now - PROBE_APART
         self._scapy, self._refilled = SCAPY_SAVED, now
         self._look(now)
         for learned in list_learned(KNOWN):  # who is here already is not new
@@ -79,10 +79,10 @@ class Observer:
         self._scapy = min(SCAPY_SAVED, self._scapy + (now - self._refilled) * SCAPY_SHARE)
         self._refilled = now
         yield from self._moves(now)
-        share = max(8, min(HEADERS_AT_ONCE, HEADERS_OF_ALL // max(1, len(self._ears))))
+        self._headers = HEADERS_OF_ALL
         for ear in self._in_turn():
             yield from self._claims(ear)
-            yield from self._count(ear, share, now)
+            yield from self._count(ear, now)
 
     def close(self) -> None:
         """Stop listening."""
@@ -114,12 +114,14 @@ class Observer:
             if index not in self._ears:
                 with contextlib.suppress(OSError):  # gone again in this very moment; looked for again
                     self._ears[index] = _Ear(Tap(spot), self._traffic(spot, now))
+                    # Soon: a port that has just come up may not pass frames yet.
+                    self._probe_at = min(self._probe_at, max(now + 1.0, self._probed + PROBE_APART))
 
     def _traffic(self, spot: Spot, now: float) -> PortTraffic:
         return PortTraffic(self._known, spot.own.macs, many=spot.network.identity == "mac+ip", now=now)
 
     def _probe(self, now: float) -> None:
-        self._probe_at = now + PROBE_SECONDS
+        self._probed, self._probe_at = now, now + PROBE_SECONDS
         for frame in probe_frames(self._draw()):
             for ear in self._ears.values():
                 with contextlib.suppress(OSError):  # a port without a cable
@@ -140,9 +142,10 @@ class Observer:
             if claim:
                 yield Sighting(Cause(claim.kind, claim.what, spot.place), 1, claim.mac, claim.detail)
 
-    def _count(self, ear: _Ear, most: int, now: float) -> Iterator[Sighting]:
+    def _count(self, ear: _Ear, now: float) -> Iterator[Sighting]:
         traffic = ear.traffic
-        for frame in ear.tap.headers(most):
+        for frame in ear.tap.headers(min(HEADERS_AT_ONCE, self._headers)):
+            self._headers -= 1
             kind = classify(frame)
             if kind:
                 mac = sender(frame)

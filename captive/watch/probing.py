@@ -11,6 +11,8 @@ from scapy.layers.l2 import Ether
 
 PROBE_SECONDS = 300.0
 """Seconds between two rounds: a few hundred octets each, no load for any network."""
+PROBE_APART = 30.0
+"""Seconds at least, however often ports come and go."""
 PROBE_MAC = "02:77:63:72:6d:01"
 """Locally administered, nobody's: it tells the watch in a switch's table."""
 

@@ -23,11 +23,12 @@ from crm.settings import Network
 ETH_P_ALL = 3
 SO_ATTACH_FILTER = 26
 SOL_PACKET, PACKET_STATISTICS = 263, 6
-BUFFER = 128 * 1024
-"""Octets that the kernel holds per socket, what it needs itself for each packet included: some 100 frames or more."""
+BUFFER = 208 * 1024
+"""Octets that the kernel holds per socket, and as many for itself: some hundred frames, what it gives by default."""
 LONGEST = 2_048
 MAX_TAPS = 128
 """Ports that are listened at, at most."""
+INTERFACES = Path("/sys/class/net")
 ADDRESSES = Path("/proc/self/net/if_inet6")
 
 
@@ -47,7 +48,7 @@ class Spot(NamedTuple):
 
 
 def find_spots(networks: Sequence[Network]) -> list[Spot]:
-    """Every port of the bridges of *networks*; an interface that is no bridge is its own only port.
+    """Every port of the bridges of *networks* that is up; an interface that is no bridge is its own only port.
 
     Interfaces that are not there have none. Raises `OSError` when the kernel does not answer.
     """
@@ -60,7 +61,7 @@ def find_spots(networks: Sequence[Network]) -> list[Spot]:
         found = ports[network.interface]
         with contextlib.suppress(OSError):
             index = socket.if_nametoindex(network.interface)
-            if not found and not Path("/sys/class/net", network.interface, "bridge").exists():
+            if not found and not INTERFACES.joinpath(network.interface, "bridge").exists():
                 found = [(index, network.interface)]
             mac = _mac(network.interface)
             six = frozenset(
@@ -69,6 +70,8 @@ def find_spots(networks: Sequence[Network]) -> list[Spot]:
             addresses = frozenset([str(network.net4.ip), *map(str, six)])
             for number, name in found:
                 with contextlib.suppress(OSError):
+                    if not _is_up(name):
+                        continue
                     own = Own(frozenset([mac, _mac(name)]), addresses)
                     spots.append(Spot(network, number, name, own, six))
     return spots[:MAX_TAPS]
@@ -141,8 +144,12 @@ def _dropped(sock: socket.socket) -> int:
     return dropped
 
 
+def _is_up(interface: str) -> bool:
+    return INTERFACES.joinpath(interface, "operstate").read_text().strip() in ("up", "unknown")
+
+
 def _mac(interface: str) -> bytes:
-    return bytes.fromhex(Path("/sys/class/net", interface, "address").read_text().strip().replace(":", ""))
+    return bytes.fromhex(INTERFACES.joinpath(interface, "address").read_text().strip().replace(":", ""))
 
 
 def _link_locals() -> dict[str, list[IPv6Address]]:

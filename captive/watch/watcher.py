@@ -92,6 +92,7 @@ class Reporter:
         return {
             "centre": self._settings.venue.code,
             "kind": message.cause.kind.value,
+            "what": message.cause.what,
             "state": message.state,
             **_where(message),
             "count": message.times,

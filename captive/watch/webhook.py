@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -56,7 +57,8 @@ class Webhook:
     async def _deliver(self) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
-        async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
+        trusted = aiohttp.TCPConnector(ssl=ssl.create_default_context())
+        async with aiohttp.ClientSession(timeout=TIMEOUT, connector=trusted) as session:
             while True:
                 while not self._waiting:
                     self._idle.set()
