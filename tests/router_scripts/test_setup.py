@@ -221,6 +221,11 @@ def test_several_networks_are_the_administrators(box: Box):
     code, _, err = box.run("apply", "--uplink", "eth0", "--wifi", "none")
     assert (code, "has several networks" in err) == (0, True)
     assert box.settings == text.replace("eth5", "eth0")
+    wifi = "radios=wlan3\nnetworks=a b\nssid.a=A\nssid.b=B\nbridge.a=br-a\nbridge.b=br-b\n"
+    box.write("etc/wificrm/wifi.conf", wifi)
+    box.run("apply", "--wifi", "wlan0")
+    assert box.files["etc/wificrm/wifi.conf"] == wifi.replace("wlan3", "wlan0") + "country=VN\n"
+    assert "bss=wlan0-1\nbridge=br-b\n" in box.files["etc/hostapd/wlan0.conf"]
 
 
 def test_files_that_were_changed_by_hand_stay(box: Box):
@@ -276,7 +281,7 @@ def test_the_first_radio_is_proposed_and_ifupdown_found(box: Box):
         (("--manager", "netplan"), "--manager: expected networkd"),
         (("--ssid", "a\nnetworks=b"), "one line without control characters"),
         (("--centre", "a\n[gate]"), "one line without control characters"),
-        (("--wifi", "wlan0", "--ssid", "ă" * 17), "wifi.conf:5: ssid: expected 1 to 32 bytes, not 34"),
+        (("--wifi", "wlan0", "--ssid", "ă" * 17), "/etc/wificrm/wifi.conf:6: ssid: expected 1 to 32 bytes, not 34"),
         (("--wifi", "wlan0", "--encryption", "wep"), "encryption: expected open or transition"),
         (("--wifi", "wlan0", "--channel", "15"), "channel of wlan0: 5 GHz has auto 36"),
     ],
