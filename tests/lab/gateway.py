@@ -36,7 +36,7 @@ ADDRESS4, ADDRESS6 = "192.168.50.1", "fd50:7c3a:1::1"
 NAME = "portal.lab.example"
 PROJECT = Path(__file__).parents[2]
 PORTAL_USER, GATE_USER, ADVERTISER_USER, GROUP = "nobody", "daemon", "games", "nogroup"
-HTTP_PORT, TLS_PORT, CONSOLE_PORT = 8080, 8443, 8081
+HTTP_PORT, TLS_PORT, CONSOLE_PORT, METRICS_PORT = 8080, 8443, 8081, 8082
 
 _SETTINGS = """
 state = "{home}/state"
@@ -62,6 +62,9 @@ name = "{name}"
 {certificate}
 
 [console]
+address = "0.0.0.0"
+
+[metrics]
 address = "0.0.0.0"
 
 [grant]
@@ -246,6 +249,17 @@ class Gateway:
             sqlite3.connect(f"file:{self.home / 'data/crm.db'}?mode=ro", uri=True)
         ) as store:
             return dict(store.execute("SELECT step, sum(n) FROM daily_funnel GROUP BY step"))
+
+    def told(self, path: str = "/metrics") -> str:
+        """What the portal tells those who run it, asked on the box itself."""
+        with self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(10)
+            sock.connect(("127.0.0.1", METRICS_PORT))
+            sock.sendall(f"GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n".encode())
+            with sock.makefile("rb") as stream:
+                head, _, body = stream.read().partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        return body.decode()
 
     # -- what is on its disk and in its kernel ----------------------------------------------------
 

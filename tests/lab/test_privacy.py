@@ -15,6 +15,8 @@ from uuid import UUID
 
 import pytest
 
+from tests.captive.metrics.scrapes import gained, read
+from tests.captive.metrics.scrapes import value as figure
 from tests.lab.client import Client
 from tests.lab.crowd import Crowd, Device
 from tests.lab.disk import order_tells, packed_moments, spellings, values_of
@@ -33,6 +35,10 @@ BY_CHANCE = 1e-6
 """Below this probability an order is said to be readable. Chance alone fails one run in a hundred thousand."""
 
 
+WAIT_DETAILS = ("wificrm_grant_wait_seconds_bucket", "wificrm_grant_wait_seconds_sum")
+"""On a busy machine one grant takes longer than another."""
+
+
 class Scene(NamedTuple):
     """A small centre's day, and copies of its disk."""
 
@@ -41,6 +47,7 @@ class Scene(NamedTuple):
     responses: list[UUID]  # of those devices, in the same order
     copies: Path
     began: datetime
+    scrapes: list[str]  # of the figures: before the first came, after she answered, after another skipped
 
 
 def response_of(page: Page) -> UUID:
@@ -54,12 +61,18 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Sixty guests came one after the other and answered; then things went wrong; then the disk was copied."""
     with contextlib.ExitStack() as stack:
         venue = stack.enter_context(Venue(prefix4=23))
-        crowd = Crowd(venue.run, venue.gateway.namespace, BRIDGE, SIZE, venue.authority.certificate)
+        venue.gateway.start_watch()
+        crowd = Crowd(venue.run, venue.gateway.namespace, BRIDGE, SIZE + 1, venue.authority.certificate)
         stack.callback(crowd.close)
         crowd.join()
         devices = random.Random(17).sample(crowd.devices, SIZE)
         began = datetime.now(UTC)
-        responses = [come_and_answer(device) for device in devices[:FEW]]
+        scrapes = [scrape(venue, "before")]
+        responses = [come_and_answer(devices[0])]
+        scrapes.append(scrape(venue, "answered"))
+        skip(next(device for device in crowd.devices if device not in devices))
+        scrapes.append(scrape(venue, "skipped"))
+        responses += [come_and_answer(device) for device in devices[1:FEW]]
         copies = tmp_path_factory.mktemp("disk")
         copy_disk(venue, copies / "early")
         responses += [come_and_answer(device) for device in devices[FEW:]]
@@ -67,8 +80,17 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         phone = venue.phone()
         phone.join()
         skip(phone)
+        scrape(venue, "late")
         copy_disk(venue, copies / "late")
-        yield Scene(venue, devices, responses, copies, began)
+        yield Scene(venue, devices, responses, copies, began, scrapes)
+
+
+def scrape(venue: Venue, name: str) -> str:
+    """The figures, kept with the logs: what is looked for in those is looked for in these."""
+    time.sleep(1.1)  # the same is told again for a second
+    text = venue.gateway.told()
+    (venue.gateway.home / f"log/metrics-{name}.log").write_text(text)
+    return text
 
 
 def copy_disk(venue: Venue, folder: Path) -> None:
@@ -112,6 +134,8 @@ def provoke_the_logs(venue: Venue, client: Client) -> None:
     fresh.post(page.address(page.skip.action), page.skip.fields, timeout=15)
     venue.gateway.start_gate()
     venue.gateway.kill9("portal")
+    settings = venue.gateway.settings
+    settings.write_text(settings.read_text().replace('level = "debug"', 'level = "debug"\nformat = "json"'))
     venue.gateway.start_portal()
     venue.gateway.wait()
     venue.gateway.wificrm("gateway", "apply")
@@ -136,6 +160,29 @@ def test_no_device_stands_in_the_answers_or_in_a_log(scene: Scene) -> None:
         data = file.read_bytes()
         found = [name for name, octets in needles if octets in data]
         assert found == [], file
+
+
+def test_both_forms_of_the_log_and_the_figures_are_searched(scene: Scene) -> None:
+    gateway = scene.venue.gateway
+    assert 'event="serving"' in gateway.log("portal").replace("'", '"')
+    assert '"event":"serving"' in gateway.log("portal")
+    names = {log.name for log in gateway.logs}
+    assert {"portal.log", "gate.log", "advertiser.log", "watch.log"} <= names
+    assert sum(name.startswith("metrics-") for name in names) == 4
+    assert "wificrm_dhcp_pool_used_ratio" in gateway.log("metrics-late")
+
+
+def test_figures_tell_the_same_of_who_answers_and_who_skips(scene: Scene) -> None:
+    """But for how long the gate took, which is the machine's."""
+    before, answered, skipped = (
+        {key: value for key, value in read(text).items() if key[0] not in WAIT_DETAILS}
+        for text in scene.scrapes
+    )
+    assert gained(before, answered) == gained(answered, skipped)
+    assert figure(skipped, "wificrm_grants_total", place="guest", outcome="granted") == 2
+    assert figure(skipped, "wificrm_portal_shown_total", place="guest") == 2
+    assert figure(skipped, "wificrm_devices_redirected_total", place="guest") == 2
+    assert figure(skipped, "wificrm_devices_joined_total", place="guest") == 2
 
 
 def test_the_search_finds_what_is_there(scene: Scene) -> None:

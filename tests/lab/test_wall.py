@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from tests.lab.conftest import NewPhone
-from tests.lab.gateway import ADDRESS4, ADDRESS6, CONSOLE_PORT, HTTP_PORT, NAME, TLS_PORT
+from tests.lab.gateway import ADDRESS4, ADDRESS6, CONSOLE_PORT, HTTP_PORT, METRICS_PORT, NAME, TLS_PORT
 from tests.lab.internet import (
     PROVIDER_ANSWER,
     RESOLVER4,
@@ -143,7 +143,7 @@ def test_the_box_itself_shows_guests_nothing_but_resolver_and_portal(
         skip(phone)
     listening = venue.gateway.namespace.run("ss", "-Hltn")
     there = {int(port) for port in re.findall(r":(\d+)\s", listening)}
-    assert CONSOLE_PORT in there, "the console must listen on every address here, or this proves nothing"
+    assert {CONSOLE_PORT, METRICS_PORT} <= there, "both listen on every address here, or this proves nothing"
     tried = {*range(1, 1200), *there, *TCP_PORTS}
     open_ports = {port for port in sorted(tried) if phone.tcp(address, port) == "open"}
     assert open_ports == {53, 80, 443, HTTP_PORT, TLS_PORT}

@@ -86,6 +86,8 @@ async def test_an_answer_and_a_skip_leave_the_same_trace(tmp_path: Path) -> None
         answering, skipping = portal.guest(), portal.guest()
         await answering.get("/hotspot-detect.html", **PROBE)
         page = await answering.get("/vi")
+        await answering.get("/hotspot-detect.html", **PROBE)  # who stays longer is redirected and shown again
+        await answering.get("/vi")
         assert gained(clean, await scrape(portal)) == {}, "nothing is told before the way opens"
         for question, answer in (("A0", "done"), ("A1", "5")):
             saved = await answering.post(f"/vi/survey/{question}", r=page.token, value=answer)
