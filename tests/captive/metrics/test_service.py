@@ -3,7 +3,11 @@
 import asyncio
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,13 @@ import pytest
 from sqlalchemy import Connection
 
 import captive.app
-from captive.box.pool import POOLS
+from captive.box.pool import POOLS, Pool
+from captive.certificate import Verdict
 from captive.gateway import GatewayError, OpenGateway, Terms
-from captive.metrics import disk, figures, listener
+from captive.metrics import disk, figures, listener, readiness
+from captive.metrics.catalogue import CATALOGUE
 from captive.metrics.disk import ROOM, read_disk
+from captive.metrics.readiness import Part
 from captive.metrics.sources import Sources
 from captive.metrics.timed_gateway import TimedGateway
 from crm.pace import Worst
@@ -268,3 +275,51 @@ async def test_an_unset_clock_and_opening_hours_are_told(tmp_path: Path, parts: 
         assert value(samples, "wificrm_place_open", place="desks") == 0
         clock.pass_by(days=-20_000)
         assert value(await scrape(portal), "wificrm_clock_sound") == 0
+
+
+@dataclass
+class Link:
+    name: str
+    is_live: bool
+    report_age: float | None
+
+
+async def test_a_portal_that_has_everything_tells_every_figure(
+    tmp_path: Path, parts: list[Sources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_all(_settings: Settings) -> disk.Disk:
+        found = read_disk(Settings(state=str(tmp_path), store=settings.store, backup=Backup(str(tmp_path))))
+        kinds = {"rogue_dhcp": 2, "flood": 1}
+        return msgspec.structs.replace(found, pools={"guest": Pool(253, 40)}, watch=disk.Watch(kinds, kinds))
+
+    monkeypatch.setattr(figures, "read_disk", read_all)
+    async with portal_at(tmp_path, Clock(), metrics=free_port()) as portal:
+        settings = portal.settings
+        sources = replace(
+            parts[0],
+            settings=msgspec.structs.replace(
+                settings, portal=msgspec.structs.replace(settings.portal, name="p", certificate="c", key="k")
+            ),
+            routers=lambda: [Link("hall2", True, 4.0), Link("hall3", False, 99.5), Link("new", False, None)],
+        )
+        sources.certificate.verdict = Verdict("", 1, 1_800_000_000)
+        assert sources.gate is not None
+        await sources.gate.list()
+        text = await figures.Figures(sources).text()
+        samples = read(text)
+        told = {re.sub(r"_(bucket|sum|count)$", "", name) for name, _ in samples}
+        assert told == {family.name for family in CATALOGUE}
+        assert value(samples, "wificrm_ready", part="certificate") == 1
+        assert value(samples, "wificrm_router_connected", router="hall3") == 0
+        assert value(samples, "wificrm_router_report_age_seconds", router="hall2") == 0
+        assert value(samples, "wificrm_router_report_age_seconds", router="hall3") == 99.5
+        assert ("wificrm_router_report_age_seconds", (("router", "new"),)) not in samples
+        assert value(samples, "wificrm_watch_alerts_total", kind="rogue_dhcp") == 2
+        if shutil.which("promtool"):
+            done = subprocess.run(
+                ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stdout + done.stderr) == (0, "")
+        sources.certificate.verdict = Verdict("expired on 2026-11-01; renew it", 1, 1_700_000_000)
+        assert value(read(await figures.Figures(sources).text()), "wificrm_certificate_good") == 0
+        assert Part("certificate", "plain http: expired on 2026-11-01; renew it") in readiness.look(sources)
