@@ -1,0 +1,405 @@
+"""The thin router's scripts under busybox ash: HMAC, strangers' words, what `print` shows. The lab has the rest."""
+
+import hashlib
+import hmac
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "router_scripts/thin"
+GOLDEN = Path(__file__).parent / "golden"
+BUSYBOX = shutil.which("busybox") or ""
+pytestmark = pytest.mark.skipif(not BUSYBOX, reason="busybox is not installed: apt-get install busybox")
+
+KEY = "0123456789abcdef" * 4
+MAC, OTHER = "02:1a:b0:00:00:01", "02:1a:b0:00:00:02"
+SESSION, SALT = "ab" * 16, "cd" * 32
+CHALLENGE, NONCE = "0f-1-aa", "11" * 16
+CONFIG = "config up_kbit=0 down_kbit=0 portal=wifi.example garden=a.example"
+OPENING = (f"hello {SESSION}", CONFIG, f"salt {SALT}")
+SETTINGS = f"name=hall2\nportal=wifi.example\nkey={KEY}\nuplink=wan\naddress6=fd50:7c3a:2::1/64\n"
+
+
+def sign(key: bytes, text: str | bytes) -> str:
+    data = text if isinstance(text, bytes) else text.encode()
+    return hmac.digest(key, data, hashlib.sha256).hex()
+
+
+DOWN = sign(bytes.fromhex(KEY), f"down {CHALLENGE} {NONCE}").encode()
+
+
+class Router:
+    """A folder with settings, a memory, and an ``nft`` that writes down what it is asked."""
+
+    def __init__(self, folder: Path, settings: str = SETTINGS) -> None:
+        self.folder, self.memory, self.asked = folder, folder / "run", folder / "asked"
+        self.memory.mkdir()
+        (folder / "bin").mkdir()
+        (folder / "settings").write_text(settings)
+        self.program("nft", f'echo "nft $*" >>{self.asked}; [ "$*" != "-f -" ] || cat >>{self.asked}')
+        for applet in (
+            "sh",
+            "awk",
+            "sed",
+            "tr",
+            "head",
+            "hexdump",
+            "sha256sum",
+            "cat",
+            "grep",
+            "sort",
+            "cmp",
+            "mv",
+            "rm",
+        ):
+            (folder / "bin" / applet).symlink_to(BUSYBOX)
+        self.environment = {
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "WIFICRM_LIBRARY": str(SCRIPTS),
+            "WIFICRM_SETTINGS": str(folder / "settings"),
+            "WIFICRM_RUN": str(self.memory),
+            "WIFICRM_TABLE": "true",
+            "WIFICRM_ETC": str(folder / "etc"),
+        }
+
+    def program(self, name: str, text: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    def run(self, *words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [BUSYBOX, "ash", *map(str, words)],
+            env={**self.environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def shell(self, text: str) -> str:
+        """What *text* prints with the agent's functions at hand."""
+        done = self.run("-c", f'. "{SCRIPTS}/wificrm-agent"\n{text}', "agent")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def hear(self, stream: bytes) -> tuple[int, str]:
+        """The last line of *stream* that the agent carried out, and what it asked of nft."""
+        (self.folder / "stream").write_bytes(stream)
+        (self.memory / "applied").write_text("0")
+        self.asked.write_text("")
+        self.shell(
+            "come_alive() { live=1; }; look_up_once() { :; }; exec 4>/dev/null; live=0\n"
+            f'hmac_key raw "$key"; own_in=$pad_in own_out=$pad_out; session_keys {CHALLENGE} {NONCE}\n'
+            f'exec 3<"{self.folder}/stream"; listen'
+        )
+        return int((self.memory / "applied").read_text()), self.asked.read_text()
+
+
+@pytest.fixture
+def router(tmp_path: Path) -> Router:
+    return Router(tmp_path)
+
+
+def line(number: int, text: str | bytes, key: bytes = DOWN) -> bytes:
+    data = text if isinstance(text, bytes) else text.encode()
+    return b"%d %b %b\n" % (number, sign(key, b"%d %b" % (number, data)).encode(), data)
+
+
+def stream(*texts: str | bytes) -> bytes:
+    return b"".join(line(number, text) for number, text in enumerate(texts, 1))
+
+
+# -- HMAC ---------------------------------------------------------------------------------------------
+
+
+def test_hmac_is_that_of_everybody_else(router: Router) -> None:
+    chance = random.Random(4)
+    cases: list[tuple[str, str, str]] = []
+    for number in range(24):
+        length = chance.choice((1, 20, 32, 63, 64)) if number else 64
+        kind, key = (
+            ("raw", chance.randbytes(length).hex()) if number % 2 else ("text", chance.randbytes(32).hex())
+        )
+        letters = "".join(map(chr, range(32, 127)))
+        text = "".join(chance.choices(letters, k=chance.choice((0, 1, 55, 64, 65, 4000))))
+        cases.append((kind, key, text))
+    cases.append(("raw", "00" * 64, "%s%d\\n\\0"))
+    script = "".join(
+        f'hmac_key {kind} {key}; hmac "$pad_in" "$pad_out" \'{quoted(text)}\'; echo $mac_hex\n'
+        for kind, key, text in cases
+    )
+    made = router.shell(script).split()
+    assert made == [
+        sign(bytes.fromhex(key) if kind == "raw" else key.encode(), text) for kind, key, text in cases
+    ]
+
+
+def quoted(text: str) -> str:
+    return text.replace("'", "'\\''")
+
+
+# -- what the portal says, or somebody who is not ----------------------------------------------------
+
+
+def test_what_is_signed_and_next_is_carried_out(router: Router) -> None:
+    orders = (f"allow {MAC} 14400 1 {OTHER} 60 0", "frobnicate 7 *", "ping", f"deny {OTHER}")
+    applied, asked = router.hear(stream(*OPENING, *orders))
+    assert applied == 7
+    assert f"add element inet wificrm allowed {{ {MAC} timeout 14400s,{OTHER} timeout 60s }}" in asked
+    assert f"delete element inet wificrm up {{ {MAC} }}" in asked
+    assert f"delete element inet wificrm allowed {{ {OTHER} }}" in asked
+    told = (router.memory / "redirect").read_text().split()
+    assert told[:3] == ["wifi.example", "hall2", SALT]
+    assert (router.memory / "hosts.garden").read_text().split() == ["a.example"]
+
+
+ALLOW = f"allow {MAC} 14400 0"
+STRANGE: dict[str, bytes] = {
+    "another key": line(4, ALLOW, key=b"x" * 64),
+    "the key of reports": line(4, ALLOW, key=sign(bytes.fromhex(KEY), f"up {CHALLENGE} {NONCE}").encode()),
+    "a number again": line(3, ALLOW),
+    "a number left out": line(5, ALLOW),
+    "a line again": line(3, f"salt {SALT}"),
+    "a number with zeros": b"0" + line(4, ALLOW),
+    "another text": line(4, ALLOW).replace(b"14400", b"24400"),
+    "no signature": b"4 %b\n" % ALLOW.encode(),
+    "a short signature": line(4, ALLOW).replace(b" ", b" 0", 1)[:-1] + b"\n",
+    "a carriage return": line(4, ALLOW)[:-1] + b"\r\n",
+    "an octet more": line(4, ALLOW).replace(b"allow", b"al\1low"),
+    "nothing": b"\n",
+    "too long": b"4 " + b"a" * 70_000 + b"\n",
+    "a half": line(4, ALLOW)[:-9],
+    "letters and signs": "4 ‮*$(reboot)`reboot`;reboot\n".encode(),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_the_stream_ends_at_what_is_not_next_and_signed(router: Router, name: str) -> None:
+    applied, asked = router.hear(stream(*OPENING) + STRANGE[name] + line(4, ALLOW))
+    assert (applied, MAC in asked) == (3, False)
+
+
+def many(count: int) -> Iterable[str]:
+    return (f"02:00:00:00:{number // 256:02x}:{number % 256:02x}" for number in range(count))
+
+
+NONSENSE: Sequence[str | bytes] = (
+    "allow",
+    "deny",
+    f"allow {MAC}",
+    f"allow {MAC} 60 0 {OTHER}",
+    f"allow {MAC} 60 2",
+    f"allow {MAC} 0 1",
+    f"allow {MAC} -1 1",
+    f"allow {MAC} 060 1",
+    f"allow {MAC} 60s 1",
+    f"allow {MAC} 99999999999999999999 1",
+    f"allow {MAC.upper()} 60 1",
+    "allow 01:00:5e:00:00:01 60 1",
+    "allow ff:ff:ff:ff:ff:ff 60 1",
+    "allow 00:00:00:00:00:00 60 1",
+    "allow 02:1a:b0:00:00:1 60 1",
+    "allow 02:1:ab0:00:00:01 60 1",
+    "allow * 60 1",
+    "allow $(reboot) 60 1",
+    f"allow {MAC},{OTHER} 60 1",
+    f"allow {MAC}}};flush 60 1",
+    f"deny {MAC} }};",
+    "deny ../../etc/passwd",
+    "deny @allowed",
+    "allow " + " ".join(f"{mac} 60 0" for mac in many(201)),
+    "deny " + " ".join(many(201)),
+    "config up_kbit=1",
+    "config up_kbit=x down_kbit=0 portal=wifi.example garden=",
+    "config up_kbit=99999999999 down_kbit=0 portal=wifi.example garden=",
+    "config up_kbit=0 down_kbit=0 portal=wifi.example/../ garden=",
+    "config up_kbit=0 down_kbit=0 portal=$(reboot) garden=",
+    "config up_kbit=0 down_kbit=0 portal=-wifi.example garden=",
+    "config up_kbit=0 down_kbit=0 portal=wifi.example garden=`reboot`",
+    "config up_kbit=0 down_kbit=0 portal=wifi.example garden=a.example,..",
+    "config up_kbit=0 down_kbit=0 portal=wifi.example garden=" + ",".join(f"a{n}.example" for n in range(65)),
+    "salt x",
+    f"salt {SALT}0",
+    f"salt {SALT.upper()}",
+    b"deny \xff\xfe",
+)
+
+
+@pytest.mark.parametrize("text", NONSENSE, ids=range(len(NONSENSE)))
+def test_a_hostile_portal_says_nothing_that_reaches_nft(router: Router, text: str | bytes) -> None:
+    assert router.hear(stream(*OPENING))[0] == 3
+    assert router.hear(stream(*OPENING, text, ALLOW)) == (3, "")
+
+
+def test_nobody_is_let_in_before_the_portal_has_proved_itself(router: Router) -> None:
+    assert router.hear(stream(ALLOW)) == (0, "")
+    assert router.hear(stream(f"salt {SALT}")) == (0, "")
+    assert router.hear(stream(f"hello {SESSION}", f"salt {SALT}"))[0] == 1
+    assert router.hear(stream(f"hello {SESSION[1:]}")) == (0, "")
+
+
+# -- what guests say --------------------------------------------------------------------------------
+
+
+def redirect(router: Router, **environment: str) -> tuple[str, dict[str, str], str]:
+    """(status, headers, body) that the redirect gives to a guest at 192.168.60.20."""
+    router.program("ip", f"[ \"$4\" = 192.168.60.20 ] && echo '192.168.60.20 lladdr {MAC} REACHABLE'; true")
+    given = {"REMOTE_ADDR": "192.168.60.20", "SERVER_ADDR": "192.168.60.1", "REQUEST_URI": "/", **environment}
+    done = router.run(SCRIPTS / "wificrm-redirect", **given)
+    assert (done.returncode, done.stderr) == (0, "")
+    head, _, body = done.stdout.partition("\n\n")
+    headers = dict(line.split(": ", 1) for line in head.splitlines())
+    assert headers["Cache-Control"] == "no-store"
+    return headers["Status"], headers, body
+
+
+def publish(router: Router, since: int = 0) -> None:
+    now = int(float(Path("/proc/uptime").read_text().split()[0]))
+    (router.memory / "redirect").write_text(f"wifi.example hall2 {SALT} {now - since} br-guest\n")
+
+
+def way(wanted: bytes = b"", mac: str = MAC) -> str:
+    page = wanted.hex()
+    signature = sign(SALT.encode(), f"enter hall2 {mac} {page}")
+    return f"https://wifi.example/enter?r=hall2&d={mac}&u={page}&s={signature}"
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [
+        ("neverssl.example", "/"),
+        ("a.example:8080", "/a/b?c=d&e=%20"),
+        ("$(reboot)`reboot`;\"'\\", "/*?[a-z]%s%n\\0"),
+        ("x", "/" + "y" * 1022),
+        ("ề.example", "/ạ"),
+    ],
+)
+def test_the_wanted_page_is_encoded_whatever_it_is(router: Router, host: str, path: str) -> None:
+    publish(router)
+    status, headers, body = redirect(router, HTTP_HOST=host, REQUEST_URI=path, HTTP_ACCEPT="text/html,*/*")
+    assert (status, headers["Location"]) == ("302 Found", way((host + path).encode()))
+    assert len(body) < 100
+
+
+def test_probes_and_what_is_too_long_want_no_page(router: Router) -> None:
+    publish(router)
+    assert redirect(router, HTTP_HOST="a.example")[1]["Location"] == way()
+    assert redirect(router, HTTP_HOST="a.example", HTTP_ACCEPT="*/*")[1]["Location"] == way()
+    long = redirect(router, HTTP_HOST="x", REQUEST_URI="/" + "y" * 1024, HTTP_ACCEPT="text/html")
+    assert long[1]["Location"] == way()
+
+
+@pytest.mark.parametrize("address", ["192.168.60.21", "", "$(reboot)", "192.168.60.20 dev lo", "::1", "*"])
+def test_who_is_not_on_the_guests_network_gets_no_signature(router: Router, address: str) -> None:
+    publish(router)
+    location = redirect(router, REMOTE_ADDR=address)[1]["Location"]
+    assert location == "http://192.168.60.1/wificrm-away"
+
+
+def test_an_old_secret_signs_nothing(router: Router) -> None:
+    publish(router, since=600)
+    assert redirect(router)[1]["Location"] == way()
+    publish(router, since=700)
+    assert redirect(router)[1]["Location"] == "http://192.168.60.1/wificrm-away"
+
+
+def test_while_the_portal_is_away_the_router_says_so(router: Router) -> None:
+    assert redirect(router)[1]["Location"] == "http://192.168.60.1/wificrm-away"
+    assert redirect(router, SERVER_ADDR="fd50::1")[1]["Location"] == "http://[fd50::1]/wificrm-away"
+    status, headers, page = redirect(router, REQUEST_URI="/wificrm-away")
+    assert (status, headers["Content-Type"]) == ("200 OK", "text/html; charset=utf-8")
+    assert 'lang="vi"' in page
+    assert 'lang="en"' in page
+    assert "http" not in page.replace('http-equiv="refresh"', "")
+
+
+# -- what print shows, and what settings are worth ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "rates", "more"),
+    [
+        ("thin-table", ("wificrm-table", "print"), "", ""),
+        ("thin-table-rates", ("wificrm-table", "print"), "512 20000", "uplink=\naddress6=\n"),
+        ("thin-files", ("wificrm-thin-setup", "print"), "", ""),
+        ("thin-dnsmasq", ("wificrm-thin-setup", "print", "dnsmasq"), "", "address6=\ninterface=br-hall\n"),
+    ],
+)
+def test_print(router: Router, name: str, words: tuple[str, ...], rates: str, more: str) -> None:
+    (router.folder / "settings").write_text(SETTINGS + more)
+    if rates:
+        (router.memory / "rates").write_text(rates + "\n")
+    done = router.run(SCRIPTS / words[0], *words[1:])
+    assert (done.returncode, done.stderr) == (0, "")
+    text = done.stdout.replace(str(router.folder), "ROOT").replace(str(SCRIPTS), "/usr/lib/wificrm")
+    assert text == (GOLDEN / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ("name=Hall 2", "name is"),
+        ("portal=https://wifi.example", "portal is"),
+        ("port=99999", "port is"),
+        ("key=abc", "key must be"),
+        ("ca=/nowhere.pem", "ca is"),
+        ('interface=br"; flush ruleset', "interface is"),
+        ("uplink=a b", "uplink is"),
+        ("away=perhaps", "away is"),
+        ("off_limits=10.0.0.0/8 everything", "off_limits has 'everything'"),
+        ("address4=192.168.60.1", "address4 is"),
+        ("resolver=one.one.one.one", "resolver is"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_in_a_sentence(router: Router, more: str, word: str) -> None:
+    (router.folder / "settings").write_text(f"{SETTINGS}{more}\n")
+    for script, verb in (
+        ("wificrm-agent", "run"),
+        ("wificrm-table", "print"),
+        ("wificrm-thin-setup", "print"),
+    ):
+        done = router.run(SCRIPTS / script, verb)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(word)
+        assert "Error" not in done.stderr
+
+
+def test_every_option_stands_in_both_settings_files_with_its_default(router: Router) -> None:
+    script = f'. "{SCRIPTS}/thin.sh"; has_uci() {{ false; }}; SETTINGS=/nowhere; read_settings\n'
+    script += 'for option in $OPTIONS; do eval "echo $option=\\"\\$$option\\""; done'
+    defaults = dict(line.split("=", 1) for line in router.run("-c", script).stdout.splitlines())
+    told = (SCRIPTS / "wificrm-thin.config").read_text()
+    plain = (SCRIPTS / "thin.conf").read_text()
+    only_uci, needed = {"enabled", "guest_port", "wifi", "ssid"}, {"name", "portal", "key"}
+    for option, value in defaults.items():
+        if option != "web_group":
+            assert f"option {option} '{value}'" in told or option in needed, option
+        if option not in only_uci | needed | {"uplink", "masquerade", "web_group"}:
+            assert f"#{option}={value}\n" in plain, option
+    assert all(f"option {each} '" in told and f"\n{each}=" in plain for each in needed)
+
+
+def test_files_are_made_and_taken_away_again(router: Router) -> None:
+    setup = SCRIPTS / "wificrm-thin-setup"
+    library = router.folder / "library"
+    shutil.copytree(SCRIPTS, library)
+    router.program("sysctl", "true")
+    router.program("uclient-fetch", "true")
+    at = {"WIFICRM_LIBRARY": str(library)}
+    assert router.run(setup, "check", **at).returncode == 1
+    for _ in range(2):
+        assert router.run(setup, "apply", **at).returncode == 0
+    made = sorted(path.name for path in (router.folder / "etc").rglob("*.conf"))
+    assert made == ["60-wificrm-thin.conf", "90-wificrm-thin.conf", "wificrm-thin.conf"]
+    assert (library / "www/index.cgi").read_text() == ""
+    checked = router.run(setup, "check", **at)
+    assert "not as it should be" not in checked.stdout
+    for _ in range(2):
+        assert router.run(setup, "remove", **at).returncode == 0
+    assert not list((router.folder / "etc").rglob("*.conf"))
