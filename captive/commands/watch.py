@@ -34,6 +34,6 @@ async def run(args: argparse.Namespace) -> int:
             "pip install 'wificrm[watch]'"
         )
     watcher = import_module("captive.watch.watcher")  # with scapy in it, which only this command may need
-    start_log(settings.log.level)
+    start_log(settings.log.level, settings.log.format)
     await (watcher.show if args.show else watcher.watch)(settings)
     return 0

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 TICK = 0.2
 """Seconds between two turns: what a flood costs is what is read in one, five times a second."""
-STATE_SECONDS, STATE_AT_LEAST = 5.0, 60.0
+STATE_SECONDS, STATE_AT_LEAST = 2.0, 60.0
 """Between two writings of the state at least, and at most: an old file tells that nobody watches."""
 SHOWN_A_TURN = 20
 """Lines that are shown at once; nobody reads more."""
