@@ -83,11 +83,11 @@ def give_to_owner_of(folder: Path, *files: Path) -> None:
 
 
 async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
-    if not shutil.which(program):
+    if not (path := shutil.which(program)):
         raise SetupError(f"{program} is missing: apt-get install postgresql-client")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        program, *arguments, env=_environment(dsn), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        path, *arguments, env=_environment(dsn), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
     )
     _, said = await process.communicate()
     if process.returncode:
@@ -105,4 +105,4 @@ def _environment(dsn: str) -> Mapping[str, str]:
         "PGPASSWORD": str(url.password) if url.password else None,
         "PGDATABASE": url.database,
     }
-    return {**os.environ, "LC_ALL": "C.UTF-8", **{name: value for name, value in given.items() if value}}
+    return {"LC_ALL": "C.UTF-8"} | {name: value for name, value in given.items() if value}
