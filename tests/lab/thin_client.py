@@ -11,11 +11,12 @@ import io
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 
 def sign(key: bytes, text: bytes | str) -> str:
@@ -29,6 +30,12 @@ class RefusedError(Exception):
     def __init__(self, status: int, text: str) -> None:
         super().__init__(f"{status} {text.strip()}")
         self.status = status
+
+
+async def refused(sending: Awaitable[None], status: int = 403) -> None:
+    """The portal answers *sending* with *status*."""
+    with pytest.raises(RefusedError, match=f"^{status} "):
+        await sending
 
 
 @dataclass

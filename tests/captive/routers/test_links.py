@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from crm.settings import Grant, Router
 from tests.captive.portal_app import Clock
 from tests.captive.routers.thin_portal import Phone, ThinPortal, thin_portal, thin_settings
 from tests.lab.certificates import Authority
-from tests.lab.thin_client import Entry, RefusedError, ThinRouter, sign
+from tests.lab.thin_client import Entry, RefusedError, ThinRouter, refused, sign
 
 Pair = tuple[Path, Path]
 STRANGER = "02:00:00:00:99:99"
@@ -244,69 +243,7 @@ async def test_a_guest_of_a_router_that_is_away_is_told_so_and_is_online_when_it
             await asyncio.sleep(0.05)
 
 
-# -- what is refused ---------------------------------------------------------------------------------
-
-
-async def refused(sending: "asyncio.Future[None] | object", status: int = 403) -> None:
-    with pytest.raises(RefusedError) as refusal:
-        await sending  # type: ignore[misc]
-    assert refusal.value.status == status
-
-
-async def test_a_challenge_serves_once(portal: ThinPortal) -> None:
-    router = portal.router()
-    body = router.stream_request(await router.get_challenge())
-    async with router.ask("POST", "stream", body) as answer:
-        assert answer.status == 200
-        async with router.ask("POST", "stream", body) as again:
-            assert again.status == 403
-        other_nonce = router.stream_request(router.challenge)
-        async with router.ask("POST", "stream", other_nonce) as again:
-            assert again.status == 403
-
-
-async def test_who_has_not_the_key_gets_no_stream(portal: ThinPortal) -> None:
-    for key, name in (
-        (os.urandom(32), "hall1"),
-        (portal.router("hall2").key, "hall1"),
-        (os.urandom(32), "hall9"),
-    ):
-        stranger = portal.router()
-        stranger.key, stranger.name = key, name
-        await refused(stranger.connect())
-    forged = portal.router()
-    async with forged.ask("POST", "stream", forged.stream_request("0" * 32 + "-1-" + "0" * 64)) as answer:
-        assert answer.status == 403
-    async with forged.ask("POST", "stream", b"nonsense") as answer:
-        assert answer.status == 400
-
-
-async def test_replayed_forged_and_foreign_reports_are_refused(portal: ThinPortal) -> None:
-    router, other = portal.router(), portal.router("hall2")
-    await router.connect()
-    await other.connect()
-    router.present.add(STRANGER)
-    sent = router.signed_report()
-    await router.send_report(sent)
-    await refused(router.send_report(sent))
-    lie = "applied 3\nlease 02:00:00:00:00:01 99 0 0\n"
-    await refused(router.send_report(router.signed_report(lie, number=1)))
-    await refused(router.send_report(router.signed_report(lie, up=other.up)))
-    await refused(router.send_report(router.signed_report(lie, up=os.urandom(32))))
-    await refused(router.send_report(router.signed_report(lie, session=other.session)))
-    await refused(router.send_report(router.signed_report(lie, session="0" * 32)))
-    whole = router.signed_report()
-    await refused(router.send_report(whole.replace(b"uptime 100", b"uptime 101")))
-    await router.report()  # the truth is still taken
-
-
-async def test_a_report_of_a_session_before_is_refused(portal: ThinPortal) -> None:
-    router = portal.router()
-    await router.connect()
-    old = router.signed_report()
-    await router.hang_up()
-    await router.connect()
-    await refused(router.send_report(old))
+# -- what ends a stream --------------------------------------------------------------------------------
 
 
 async def test_no_line_can_be_changed_or_repeated_unnoticed(portal: ThinPortal) -> None:
@@ -358,21 +295,6 @@ async def test_silence_ends_the_stream_and_words_keep_it(
     assert router.ended == ""
     assert len(router.said("ping")) > 5
     await mute.until(lambda: bool(mute.ended))
-
-
-async def test_salts_change_and_the_last_two_are_good(
-    portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(captive.routers.session, "PING_SECONDS", 0.1)
-    monkeypatch.setattr(captive.routers.session, "SALT_SECONDS", 0.2)
-    router = portal.router()
-    await router.connect()
-    await router.until(lambda: len(router.salts) >= 3)
-    monkeypatch.setattr(captive.routers.session, "SALT_SECONDS", 1e9)
-    await asyncio.sleep(0.3)
-    for salt, status in ((router.salts[-1], 303), (router.salts[-2], 303), (router.salts[-3], 403)):
-        phone = portal.phone()
-        assert (await phone.get(router.enter_path(phone.mac, salt=salt))).status == status
 
 
 async def test_a_router_that_claims_a_million_devices_harms_nobody(portal: ThinPortal) -> None:
