@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -207,14 +207,21 @@ async def running(
         parts = (settings, clock, store, access, care, book, guests, gate, door.links.values, certificate)
         await start_metrics(stack, Sources(*parts, lambda: pages.is_rendered))
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
-        stopping = asyncio.Event()
         regular = _regular(deps, portal, certificate), _regular_of_store(deps, portal, care, published)
-        looking = [asyncio.create_task(repeat(TICK, stopping, steps)) for steps in regular]
-        try:
+        async with _repeating(regular):
             yield
-        finally:
-            stopping.set()
-            await asyncio.gather(*looking)
+
+
+@contextlib.asynccontextmanager
+async def _repeating(rounds: Sequence[Mapping[str, Step]]) -> AsyncIterator[None]:
+    """Go through each of *rounds* every few seconds while the context is open, none waiting for another."""
+    stopping = asyncio.Event()
+    looking = [asyncio.create_task(repeat(TICK, stopping, steps)) for steps in rounds]
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.gather(*looking)
 
 
 async def _open_door(
