@@ -107,13 +107,25 @@ class Box:
             "LC_ALL=C.UTF-8",
             "DEBIAN_FRONTEND=noninteractive",
         ]
-        where = ["nsenter", "-t", str(self._init), "-a"] if self._init else ["chroot", str(self.root)]
         done = subprocess.run(
-            [*where, *clean, *command], capture_output=True, text=True, timeout=timeout, check=False
+            [*self._inside(), *clean, *command], capture_output=True, text=True, timeout=timeout, check=False
         )
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stdout}{done.stderr}")
         return done
+
+    def _inside(self) -> list[str]:
+        if self._init:
+            return ["nsenter", "-t", str(self._init), "-a"]
+        alone = [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            f"--mount-proc={self.root / 'proc'}",
+        ]
+        return [*alone, "chroot", str(self.root)]
 
     def path(self, name: str) -> Path:
         """The file *name* of it, as seen from here."""

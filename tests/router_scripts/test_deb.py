@@ -1,0 +1,450 @@
+"""The Debian package: built without root, installed, upgraded, taken back and removed on real systems.
+
+One debootstrap a run; each test has an overlay of its own on the box that the package was installed on. Some are used
+by ``chroot``, as an image is made; others are booted, with systemd, a network of the venue lab, and phones.
+"""
+
+import concurrent.futures
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from crm.version import VERSION
+from tests.lab import journey, namespace
+from tests.lab.certificates import Authority
+from tests.lab.internet import RESOLVER4, STRAY4, Internet
+from tests.lab.namespace import Namespace, Run
+from tests.lab.phone import Phone
+from tests.lab.venue import eventually
+from tests.router_scripts.debian_box import Box, box, make_plain, missing
+
+pytestmark = pytest.mark.lab
+
+PROJECT = Path(__file__).parents[2]
+NEWER = "99.0"
+SETTINGS, DATA = "/etc/wificrm/wificrm.toml", "/var/lib/wificrm"
+GONE = "usr/lib/wificrm/captive/commands/report.py"
+"""A module that the newer release no longer has."""
+NEXT_STEP = '''"""What a later release needs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "{new}", "{old}"
+
+
+def upgrade() -> None:
+    op.create_table("later", sa.Column("id", sa.Integer, primary_key=True))
+'''
+UNITS = ("gateway", "mend", "gate", "advertise", "watch", "")
+
+
+class Made(NamedTuple):
+    """Two builds of the same source, a newer release, and the systems: plain, and with the package on it."""
+
+    packages: tuple[Path, Path]
+    newer: Path
+    layers: tuple[Path, ...]
+
+
+def unit(name: str) -> str:
+    return f"wificrm-{name}.service" if name else "wificrm.service"
+
+
+def build(folder: Path, **environment: str) -> Path:
+    """The package built from a clean checkout in *folder*, by a process without any capability."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, capture_output=True, check=True).stdout
+    folder.mkdir(parents=True)
+    there = b"\0".join(
+        name for name in tracked.split(b"\0") if name and (PROJECT / os.fsdecode(name)).exists()
+    )
+    packed = subprocess.run(
+        ["tar", "-C", PROJECT, "--null", "-T", "-", "-c"], input=there, capture_output=True, check=True
+    )
+    subprocess.run(["tar", "-C", folder, "-x"], input=packed.stdout, check=True)
+    has_pip = subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False)
+    python = "/usr/bin/python3" if has_pip.returncode else sys.executable
+    day = subprocess.run(
+        ["git", "log", "-1", "--format=%ct"], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    fixed = {"PYTHON": python, "DEB_LEVEL": "1", "SOURCE_DATE_EPOCH": day.stdout.strip()}
+    subprocess.run(
+        ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "router_scripts/debian/package/build"],
+        cwd=folder, env={**os.environ, **fixed, **environment}, check=True, capture_output=True,
+    )  # fmt: skip
+    (package,) = (folder / "dist").glob("wificrm_*.deb")
+    return package
+
+
+def release(package: Path, target: Path) -> Path:
+    """*package* as a later release at *target*: a module less, and a step more of the schema of answers."""
+    with contextlib.ExitStack() as stack:
+        root = target.with_suffix(".folder")
+        stack.callback(shutil.rmtree, root)
+        subprocess.run(["dpkg-deb", "-R", package, root], check=True)
+        for name, pattern, new in (
+            ("DEBIAN/control", r"^Version: .*$", f"Version: {NEWER}"),
+            ("DEBIAN/postinst", r"^RELEASE=.*$", f"RELEASE={NEWER}"),
+            ("usr/lib/wificrm/crm/version.py", r"^VERSION = .*$", f'VERSION = "{NEWER}"'),
+        ):
+            text, count = re.subn(pattern, new, (root / name).read_text(), flags=re.MULTILINE)
+            assert count == 1, name
+            (root / name).write_text(text)
+        (root / GONE).unlink()
+        steps = root / "usr/lib/wificrm/crm/migrations"
+        old = max(path.name for path in (steps / "versions").glob("r*.py"))[1:5]
+        new = f"{int(old) + 1:04}"
+        (steps / f"versions/r{new}_later.py").write_text(NEXT_STEP.format(new=new, old=old))
+        head = steps / "__init__.py"
+        head.write_text(head.read_text().replace(f'HEAD = "{old}"', f'HEAD = "{new}"'))
+        subprocess.run(
+            ["dpkg-deb", "--root-owner-group", "-Znone", "--build", root, target],
+            check=True,
+            capture_output=True,
+        )
+    return target
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Everything that the tests share, made at once."""
+    if reason := missing() or namespace.missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("deb")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        plain = pool.submit(make_plain, folder / "plain")
+        first = pool.submit(build, folder / "one", TZ="Asia/Ho_Chi_Minh")
+        second = pool.submit(build, folder / "elsewhere" / "two", TZ="America/Lima", LANG="C")
+        packages = first.result(), second.result()
+        newer = pool.submit(release, packages[0], folder / "newer.deb")
+        plain.result()
+    with box(folder / "installed", folder / "plain") as installed:
+        shutil.copy(packages[0], installed.path("/root/wificrm.deb"))
+        shutil.copy(newer.result(), installed.path("/root/newer.deb"))
+        installed.run("apt-get", "update", "-qq")
+        installed.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "/root/wificrm.deb")
+    return Made(packages, newer.result(), (installed.upper, folder / "plain"))
+
+
+@pytest.fixture
+def image(made: Made, tmp_path: Path) -> Iterator[Box]:
+    """The box that the package was installed on, not running."""
+    with box(tmp_path / "box", *made.layers) as has:
+        yield has
+
+
+# -- the package itself ---------------------------------------------------------------------------------------
+
+
+def test_the_same_source_gives_the_same_package(made: Made):
+    one, two = (hashlib.sha256(path.read_bytes()).hexdigest() for path in made.packages)
+    assert one == two
+
+
+def test_the_package_holds_what_runs_and_no_more(made: Made):
+    listing = subprocess.run(
+        ["dpkg-deb", "-c", made.packages[0]], capture_output=True, text=True, check=True
+    ).stdout
+    rows = [line.split(None, 5) for line in listing.splitlines()]
+    names = [row[5].removeprefix(".") for row in rows]
+    assert {row[1] for row in rows} == {"root/root"}
+    assert not [row[0] for row in rows if row[0][8] == "w" and row[0][0] != "l"]  # for everybody to write
+    odd = re.compile(
+        r"__pycache__|\.pyc|/tests?/|/RECORD$|direct_url|\.egg-info|\.(c|pyx|h)$|" + re.escape(str(PROJECT))
+    )
+    assert [name for name in names if odd.search(name)] == []
+    wanted = {line.split("==")[0].replace("-", "_") for line in (PROJECT / "requirements.lock").read_text().splitlines()
+              if "win32" not in line}  # fmt: skip
+    there = {Path(name).name.split("-")[0].lower() for name in names if name.endswith(".dist-info/")}
+    assert there == wanted
+    assert made.packages[0].stat().st_size < 12_000_000
+    assert "/etc/" not in names  # so dpkg never asks what to do with somebody's settings
+
+
+# -- on a box that does not run, as images are made -----------------------------------------------------------
+
+
+def install(on: Box, name: str, *environment: str) -> subprocess.CompletedProcess[str]:
+    """``dpkg -i`` of one of the two packages."""
+    return on.run("env", *environment, "dpkg", "--force-downgrade", "-i", f"/root/{name}.deb", check=False)
+
+
+def version(on: Box) -> str:
+    return on.run("dpkg-query", "-W", "-f", "${Version} ${db:Status-Status}", "wificrm").stdout
+
+
+def links(on: Box) -> set[str]:
+    """The units that start with the box."""
+    return {path.name for path in on.path("/etc/systemd/system").glob("*.wants/wificrm*")}
+
+
+def test_installing_leaves_a_box_ready_to_start(image: Box):
+    assert image.run("wificrm", "--version").stdout == f"wificrm {VERSION}\n"
+    assert image.run("dpkg", "--verify", "wificrm").stdout == ""
+    assert image.run("id", "-gn", "wificrm-gate").stdout == "wificrm\n"
+    assert image.run("stat", "-c", "%U:%G %a", DATA).stdout == "wificrm:wificrm 750\n"
+    tomllib.loads(image.path(SETTINGS).read_text())
+    assert links(image) >= {*map(unit, UNITS), "wificrm-backup.timer"}
+    compiled = list(image.path("/usr/lib/wificrm/captive").glob("__pycache__/cli.*.pyc"))
+    assert len(compiled) == 1
+    told = image.run("wificrm", "doctor", check=False)
+    assert told.returncode in (0, 1)
+    assert "Traceback" not in told.stderr
+
+
+def test_the_demo_plays_from_the_package(image: Box):
+    script = """
+        ip link set lo up
+        runuser -u nobody -- wificrm demo --port 8000 --data /tmp/demo >/tmp/said 2>&1 &
+        for _ in $(seq 150); do
+            python3 -c "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/').status)" 2>/tmp/no && exit
+            sleep 0.2
+        done
+        cat /tmp/said
+    """
+    assert image.run("unshare", "--net", "sh", "-c", script).stdout == "200\n"
+
+
+def test_settings_and_data_outlive_upgrade_and_removal_but_not_purge(image: Box):
+    settings = image.path(SETTINGS)
+    settings.write_text(settings.read_text() + "\n# somebody's own\n")
+    image.path(f"{DATA}/kept").write_text("data")
+    image.run("systemctl", "disable", "wificrm-watch")
+    before = settings.read_text()
+
+    def kept() -> bool:
+        return settings.read_text() == before and image.path(f"{DATA}/kept").read_text() == "data"
+
+    assert install(image, "newer").returncode == 0
+    assert (version(image), kept()) == (f"{NEWER} installed", True)
+    assert "wificrm-watch.service" not in links(image)
+    assert list((image.path("/") / GONE).parent.rglob("report*")) == []
+
+    image.run("dpkg", "--remove", "wificrm")
+    assert kept()
+    assert not image.path("/usr/lib/wificrm").exists()
+    assert not image.path("/usr/bin/wificrm").exists()
+
+    assert install(image, "wificrm").returncode == 0
+    assert (version(image), kept()) == (f"{VERSION} installed", True)
+    assert "wificrm-watch.service" not in links(image)
+    assert "wificrm-gate.service" in links(image)
+
+    image.run("dpkg", "--purge", "wificrm")
+    left = image.run("find", "/", "-xdev", "-name", "*wificrm*", "-not", "-path", "/root/*").stdout
+    assert left == ""
+    named = image.run(
+        "grep", "-rl", "wificrm", "/etc", "/var/lib", "--exclude-dir=dpkg", check=False
+    ).stdout.split()
+    assert {name.rstrip("-") for name in named} <= {
+        "/etc/passwd",
+        "/etc/group",
+        "/etc/shadow",
+        "/etc/gshadow",
+    }
+
+
+def test_an_upgrade_without_a_backup_is_refused_and_changes_nothing(image: Box):
+    image.run("runuser", "-u", "wificrm", "--", "wificrm", "migrate")
+    image.path(f"{DATA}/backups").touch()  # where a folder should be
+    refused = install(image, "newer")
+    assert refused.returncode != 0
+    assert f"release {VERSION} goes on" in refused.stderr
+    assert version(image) == f"{VERSION} installed"
+    assert image.run("wificrm", "--version").stdout == f"wificrm {VERSION}\n"
+    assert install(image, "newer", "WIFICRM_WITHOUT_BACKUP=1").returncode == 0
+    assert version(image) == f"{NEWER} installed"
+
+
+# -- on a box that runs ---------------------------------------------------------------------------------------
+
+
+class Venue:
+    """The box, booted, between an internet and its guests."""
+
+    def __init__(self, folder: Path, layers: tuple[Path, ...], stack: contextlib.ExitStack) -> None:
+        namespace.sweep()
+        self.run = Run()
+        stack.callback(self.run.close)
+        self.authority = Authority(self.run.folder / "authority")
+        self.internet = Internet(self.run, self.authority)
+        stack.callback(self.internet.close)
+        self.network = Namespace(self.run, "gw")
+        stack.callback(self.network.close)
+        self.box = stack.enter_context(box(folder, *layers))
+        settings = tomllib.loads(self.box.path(SETTINGS).read_text())
+        self.internet.wire(self.network, settings["uplink"]["interface"])
+        self.box.path("/etc/resolv.conf").write_text(f"nameserver {RESOLVER4}\n")
+        self.phones: list[Phone] = []
+        stack.callback(self._take_phones_home)
+        self.box.boot(inside=["ip", "netns", "exec", self.network.name])
+        self.internet.wait()
+        assert eventually(self.serves, within=30), self.box.journal("-u", "wificrm*")[-3000:]
+
+    def serves(self) -> bool:
+        """Whether portal and gate are ready for guests."""
+        said = self.box.journal("-u", "wificrm.service", "-u", "wificrm-gate.service")
+        return "event='serving'" in said and "event='gate open'" in said
+
+    def _take_phones_home(self) -> None:
+        for phone in self.phones:
+            phone.close()
+
+    def phone(self) -> Phone:
+        """A phone on the Wi-Fi."""
+        made = Phone(self.run, self.network, "br-guest", len(self.phones) + 1, self.authority.certificate)
+        self.phones.append(made)
+        made.join(timeout=30)
+        return made
+
+
+@pytest.fixture
+def venue(made: Made, tmp_path: Path) -> Iterator[Venue]:
+    with contextlib.ExitStack() as stack:
+        yield Venue(tmp_path / "box", made.layers, stack)
+
+
+class Often(threading.Thread):
+    """Does something again and again until `end`; remembers when it went well."""
+
+    def __init__(self, attempt: Callable[[], None], after: Callable[[], None] = lambda: None) -> None:
+        super().__init__(daemon=True)
+        self._attempt, self._after = attempt, after
+        self._ending = threading.Event()
+        self.good: list[float] = []
+        self.failed: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        while not self._ending.wait(0.05):
+            try:
+                self._attempt()
+            except (OSError, AssertionError) as error:
+                self.failed.append(repr(error))
+            else:
+                self.good.append(time.monotonic())
+        self._after()
+
+    def end(self) -> float:
+        """Stop; the longest time, in seconds, between two that went well."""
+        self._ending.set()
+        self.join(20)
+        return max(later - earlier for earlier, later in zip(self.good, self.good[1:], strict=False))
+
+
+def talk(phone: Phone) -> Often:
+    """One TCP connection through the box on which something is said and answered all the time."""
+    line = phone.connect(STRAY4, 9999, timeout=10)
+
+    def say() -> None:
+        line.sendall(b"x" * 100)
+        got = 0
+        while got < 100:
+            piece = line.recv(100 - got)
+            assert piece, "hung up"
+            got += len(piece)
+
+    return Often(say, line.close)
+
+
+def probe(phone: Phone) -> Often:
+    """A phone that looks for the portal, ever anew."""
+
+    def look() -> None:
+        answer = phone.get("http://captive.apple.com/hotspot-detect.html", address="198.51.100.99", timeout=5)
+        assert answer.status == 302
+
+    return Often(look)
+
+
+def test_a_booted_box_is_a_venue_and_its_processes_can_do_little(venue: Venue):
+    phone = venue.phone()
+    assert not journey.is_online(phone)
+    journey.skip(phone)
+    assert journey.is_online(phone)
+    assert venue.box.systemctl("--failed", "--plain", "--no-legend") == ""
+    for name in UNITS:
+        assert venue.box.shown(unit(name), "NRestarts") == "0", venue.box.journal("-u", unit(name))
+    for name, capabilities in (("", 0), ("gate", 1 << 12), ("advertise", 1 << 13), ("watch", 1 << 13)):
+        pid = venue.box.shown(unit(name), "MainPID")
+        status = venue.box.run("cat", f"/proc/{pid}/status").stdout
+        told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert (told["NoNewPrivs"], told["Seccomp"], int(told["CapEff"], 16)) == ("1", "2", capabilities), (
+            name
+        )
+    venue.box.run("systemctl", "start", "wificrm-backup.service")
+    (backup,) = venue.box.path(f"{DATA}/backups").iterdir()
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_upgrade_and_the_way_back_keep_everybody_online(venue: Venue):
+    online, looking = venue.phone(), venue.phone()
+    journey.skip(online)
+    gateway = venue.box.shown(unit("gateway"), "InvocationID")
+    began = venue.box.run("date", "+%s.%N").stdout.strip()
+    conversation, looks = talk(online), probe(looking)
+
+    upgraded = install(venue.box, "newer")
+    assert (upgraded.returncode, upgraded.stderr) == (0, "")
+    (kept,) = venue.box.path(f"{DATA}/backups").iterdir()
+    assert f"{VERSION} are kept in {DATA}/backups/{kept.name}" in upgraded.stdout
+    looks_before = len(looks.good)
+    assert eventually(lambda: len(looks.good) > looks_before, within=30)
+    late = venue.phone()
+    journey.skip(late)
+    assert journey.is_online(late)
+    assert (conversation.failed, journey.is_online(online)) == ([], True)
+    assert looks.end() < 20
+
+    changes = venue.box.journal("--since", f"@{began}", "_PID=1")
+    assert "Stopping wificrm-gateway" not in changes
+    order = [changes.index(f"{word} wificrm{part}.service") for word, part in
+             (("Reloaded", "-gateway"), ("Started", "-gate"), ("Stopping", ""), ("Started", ""))]  # fmt: skip
+    assert order == sorted(order), changes
+
+    back = install(venue.box, "wificrm")
+    assert back.returncode == 0
+    restore = re.search(r"^wificrm:   (runuser .* wificrm restore (\S+) --yes)$", back.stdout, re.MULTILINE)
+    assert restore, back.stdout
+    assert restore.group(2) == f"{DATA}/backups/{kept.name}"
+    assert (conversation.failed, journey.is_online(online)) == ([], True)
+    venue.box.run(*restore.group(1).split())
+    venue.box.run("systemctl", "restart", "wificrm")
+    later = venue.phone()
+    assert eventually(lambda: _goes_online(later), within=30), venue.box.journal("-u", "wificrm.service")[
+        -2000:
+    ]
+    assert conversation.end() < 5
+    assert conversation.failed == []
+    assert venue.box.shown(unit("gateway"), "InvocationID") == gateway
+
+
+def _goes_online(phone: Phone) -> bool:
+    try:
+        journey.skip(phone)
+    except OSError:
+        return False
+    return journey.is_online(phone)
+
+
+def test_removal_leaves_nothing_in_the_kernel(venue: Venue):
+    phone = venue.phone()
+    journey.skip(phone)
+    venue.box.run("dpkg", "--purge", "wificrm")
+    assert venue.network.run("nft", "list", "ruleset") == ""
+    assert venue.box.run("pgrep", "-l", "wificrm|dnsmasq", check=False).stdout == ""
+    assert venue.box.systemctl("--failed", "--plain", "--no-legend") == ""
+    assert venue.box.run("ip", "link", "show", "br-guest", check=False).returncode != 0
+    assert sorted(path.name for path in venue.box.path("/run").glob("*wificrm*")) == []
