@@ -1,9 +1,8 @@
 """The composition root: builds the guest portal and the staff console, runs both, closes what it opened."""
 
-import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -44,7 +43,7 @@ from captive.portal.guest_web import (
 from captive.portal.listening import listen
 from captive.portal.pages import DEMO, FIRST_PAGES
 from captive.portal.published import Published
-from captive.regular import Step, repeat
+from captive.regular import Step, repeating
 from captive.routers.gateways import Gateways
 from captive.routers.link import RouterLink
 from captive.routers.listener import meet_routers
@@ -208,20 +207,8 @@ async def running(
         await start_metrics(stack, Sources(*parts, lambda: pages.is_rendered))
         gc.freeze()  # what is there now stays: the collector need not walk through it again and again
         regular = _regular(deps, portal, certificate), _regular_of_store(deps, portal, care, published)
-        async with _repeating(regular):
+        async with repeating(TICK, regular):
             yield
-
-
-@contextlib.asynccontextmanager
-async def _repeating(rounds: Sequence[Mapping[str, Step]]) -> AsyncIterator[None]:
-    """Go through each of *rounds* every few seconds while the context is open, none waiting for another."""
-    stopping = asyncio.Event()
-    looking = [asyncio.create_task(repeat(TICK, stopping, steps)) for steps in rounds]
-    try:
-        yield
-    finally:
-        stopping.set()
-        await asyncio.gather(*looking)
 
 
 async def _open_door(

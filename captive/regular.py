@@ -2,13 +2,25 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 log = structlog.get_logger()
 
 Step = Callable[[], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def repeating(seconds: float, rounds: Sequence[Mapping[str, Step]]) -> AsyncIterator[None]:
+    """Go through each of *rounds* every so many *seconds* while the context is open, none waiting for another."""
+    stopping = asyncio.Event()
+    tasks = [asyncio.create_task(repeat(seconds, stopping, steps)) for steps in rounds]
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.gather(*tasks)
 
 
 async def repeat(seconds: float, stopping: asyncio.Event, steps: Mapping[str, Step]) -> None:
