@@ -265,6 +265,19 @@ def test_check_names_what_is_not_there(tmp_path: Path):
     assert "Line" not in done.stdout
 
 
+def test_check_names_a_radio_that_is_switched_off(tmp_path: Path):
+    wifi = Wifi(tmp_path)
+    rfkill = tmp_path / "sys/class/net/wlan0/phy80211/rfkill3"
+    rfkill.mkdir(parents=True)
+    for soft, told in (("1", True), ("0", False)):
+        (rfkill / "soft").write_text(f"{soft}\n")
+        (rfkill / "hard").write_text("0\n")
+        done = wifi.programs.run(
+            "/bin/sh", SCRIPT, "check", "--config", wifi.config, WIFICRM_SYS=str(tmp_path / "sys")
+        )
+        assert ("wlan0 is switched off: rfkill unblock wifi" in done.stdout) is told
+
+
 def test_what_hostapd_refuses_is_not_applied(tmp_path: Path):
     wifi = Wifi(tmp_path)
     wifi.programs.program("hostapd", "#!/bin/sh\necho \"Line 3: invalid '$1'\"\nexit 1\n")

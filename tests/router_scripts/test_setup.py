@@ -247,6 +247,22 @@ def test_who_keeps_the_bridge_may_change_and_cables_may_go(box: Box):
     assert "eth2 master br-guest" in box.files["etc/network/interfaces.d/wificrm"]
 
 
+def test_a_radio_is_given_up_by_naming_none(box: Box):
+    box.does("apply", *WIFI)
+    box.does("apply", "--wifi", "none")
+    assert "etc/hostapd/wlan0.conf" not in box.files
+    assert "hostapd = []" in box.settings
+    box.does("apply")
+    assert "etc/hostapd/wlan0.conf" not in box.files
+    box.does("apply", "--wifi", "wlan1")
+    assert parse_settings(box.settings).networks[0].hostapd == ("/run/hostapd/wlan1",)
+
+
+def test_strings_in_single_quotes_are_read(box: Box):
+    box.write("etc/wificrm/wificrm.toml", "[uplink]\ninterface = 'ppp0'\n")
+    assert "towards Internet  ppp0" in box.does("print")
+
+
 def test_the_first_start_of_the_package_asks_nothing_and_touches_no_settings(box: Box):
     box.radio("wlan0")
     out = box.does("apply", "--default")
@@ -281,7 +297,10 @@ def test_the_first_radio_is_proposed_and_ifupdown_found(box: Box):
         (("--manager", "netplan"), "--manager: expected networkd"),
         (("--ssid", "a\nnetworks=b"), "one line without control characters"),
         (("--centre", "a\n[gate]"), "one line without control characters"),
-        (("--wifi", "wlan0", "--ssid", "ă" * 17), "/etc/wificrm/wifi.conf:6: ssid: expected 1 to 32 bytes, not 34"),
+        (
+            ("--wifi", "wlan0", "--ssid", "ă" * 17),
+            "/etc/wificrm/wifi.conf:6: ssid: expected 1 to 32 bytes, not 34",
+        ),
         (("--wifi", "wlan0", "--encryption", "wep"), "encryption: expected open or transition"),
         (("--wifi", "wlan0", "--channel", "15"), "channel of wlan0: 5 GHz has auto 36"),
     ],
