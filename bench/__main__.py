@@ -3,7 +3,7 @@
 import os
 import sys
 
-from bench import answers, crowd, forwarding, grants, page
+from bench import answers, crowd, forwarding, grants, page, routers
 from bench.table import show
 
 
@@ -11,7 +11,7 @@ def main() -> None:
     """Measure and print a Markdown table."""
     cores = os.cpu_count()
     print(f"{cores} cores, Python {sys.version.split()[0]}; every ratio is of one run on this machine\n")
-    parts = (page, answers, grants, forwarding, crowd)
+    parts = (page, answers, grants, routers, forwarding, crowd)
     print(show([row for part in parts for row in part.measure()]))
 
 
