@@ -109,6 +109,9 @@ DHCP_POOL = Family("wificrm_dhcp_pool_addresses", "gauge", "IPv4 addresses there
 DHCP_USED = Family(
     "wificrm_dhcp_pool_used_ratio", "gauge", "Share of them that is leased, in twentieths.", ("place",)
 )
+WATCH_RUNNING = Family(
+    "wificrm_watch_running", "gauge", "Whether wificrm watch gave a sign of life within three minutes."
+)
 WATCH_ALERTS = Family(
     "wificrm_watch_alerts_total", "counter", "What wificrm watch told of since it started.", ("kind",)
 )

@@ -4,6 +4,7 @@ import contextlib
 import os
 import resource
 import shutil
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,11 +22,16 @@ ROOM = 64 * 2**20
 """Free space is told in whole pieces of so many bytes: an answer is a thousand."""
 
 
+SIGN_OF_LIFE = 180.0
+"""Seconds after which the watch, which writes once a minute at least, is taken to have ended."""
+
+
 class Watch(msgspec.Struct, frozen=True):
-    """What `wificrm watch` leaves: how often it told of each kind, and when it last saw it."""
+    """What `wificrm watch` leaves: how often it told of each kind, when it last saw it; whether it runs."""
 
     alerts: dict[str, int] = {}
     seen: dict[str, int] = {}
+    running: bool = False
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -78,12 +84,14 @@ def _read_watch(path: Path) -> Watch | None:
     try:
         with path.open("rb") as file:
             watch = msgspec.json.decode(file.read(MAX_WATCH), type=Watch)
+            running = abs(time.time() - os.fstat(file.fileno()).st_mtime) < SIGN_OF_LIFE
     except (OSError, msgspec.MsgspecError):
         return None
     kinds = [kind for kind in sorted({*watch.alerts, *watch.seen}) if kind.isidentifier()][:MAX_KINDS]
-    return Watch(
-        *({kind: told[kind] for kind in kinds if kind in told} for told in (watch.alerts, watch.seen))
+    alerts, seen = (
+        {kind: told[kind] for kind in kinds if kind in told} for told in (watch.alerts, watch.seen)
     )
+    return Watch(alerts, seen, running)
 
 
 def _newest(folder: Path) -> float | None:

@@ -117,6 +117,7 @@ class Figures:
                 page.add(told.DHCP_POOL, pool.size, name)
                 page.add(told.DHCP_USED, round(pool.used / pool.size * TWENTIETH) / TWENTIETH, name)
         if disk.watch is not None:
+            page.add(told.WATCH_RUNNING, disk.watch.running)
             for kind, alerts in disk.watch.alerts.items():
                 page.add(told.WATCH_ALERTS, alerts, kind)
             for kind, seen in disk.watch.seen.items():

@@ -193,6 +193,13 @@ class Gateway:
         arguments = self._wificrm("gateway", "watch")
         self._processes["watch"] = self.namespace.start(*arguments, log=self.home / "log/watch.log")
 
+    def start_alarms(self) -> None:
+        """Start what looks out for rogue servers and the like; `stop` it."""
+        folder = self.home / "state-watch"
+        folder.mkdir(exist_ok=True)
+        shutil.chown(folder, ADVERTISER_USER, GROUP)
+        self._start("alarms", "watch", user=ADVERTISER_USER, capabilities="+net_raw")
+
     def wait(self, *names: str, timeout: float = 20) -> None:
         """Return when the started processes take calls. Raises RuntimeError with their log."""
         until = time.monotonic() + timeout

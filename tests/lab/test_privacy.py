@@ -62,6 +62,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with contextlib.ExitStack() as stack:
         venue = stack.enter_context(Venue(prefix4=23))
         venue.gateway.start_watch()
+        venue.gateway.start_alarms()
         crowd = Crowd(venue.run, venue.gateway.namespace, BRIDGE, SIZE + 1, venue.authority.certificate)
         stack.callback(crowd.close)
         crowd.join()
@@ -167,7 +168,8 @@ def test_both_forms_of_the_log_and_the_figures_are_searched(scene: Scene) -> Non
     assert 'event="serving"' in gateway.log("portal").replace("'", '"')
     assert '"event":"serving"' in gateway.log("portal")
     names = {log.name for log in gateway.logs}
-    assert {"portal.log", "gate.log", "advertiser.log", "watch.log"} <= names
+    assert {"portal.log", "gate.log", "advertiser.log", "watch.log", "alarms.log"} <= names
+    assert figure(read(gateway.log("metrics-late")), "wificrm_watch_running") == 1
     assert sum(name.startswith("metrics-") for name in names) == 4
     assert "wificrm_dhcp_pool_used_ratio" in gateway.log("metrics-late")
 

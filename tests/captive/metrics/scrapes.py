@@ -16,6 +16,7 @@ OF_THE_MACHINE = (
     "wificrm_gate_round_trip_seconds",
     "wificrm_store_free_bytes",
     "wificrm_router_report_age",
+    "wificrm_watch_",
 )
 """What moves by itself."""
 

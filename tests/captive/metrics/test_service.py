@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,9 +176,14 @@ def test_the_disk_is_read_with_bounds(tmp_path: Path) -> None:
         (backups / name).touch()
         os.utime(backups / name, (made, made))
     found = read_disk(settings)
-    assert found.watch == disk.Watch({"rogue_dhcp": 2}, {"rogue_dhcp": 1763790000})
+    assert found.watch == disk.Watch({"rogue_dhcp": 2}, {"rogue_dhcp": 1763790000}, running=True)
     assert found.backup == 9_000
     assert found.set_aside == {"crm": 1, "access": 0}
+
+    long_ago = time.time() - disk.SIGN_OF_LIFE - 5
+    os.utime(folder / "watch.json", (long_ago, long_ago))
+    assert (watch := read_disk(settings).watch) is not None
+    assert not watch.running
 
     kinds = {f"kind{number}": 1 for number in range(1_000)}
     (folder / "watch.json").write_text(json.dumps({"alerts": kinds}))
