@@ -39,6 +39,7 @@ class GuestFigures:
 
     def note(self, device: str, step: Step) -> None:
         """*device* came to *step*; whoever calls does so once a day for each."""
+        self.settle()  # also where nobody asks for the figures
         since, steps = self._held.get(device, (self._clock(), ()))
         self._held[device] = since, (*steps, step)
         if len(self._held) > MAX_HELD:

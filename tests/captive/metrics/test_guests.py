@@ -49,6 +49,14 @@ def test_who_never_goes_online_is_told_after_a_quarter_of_an_hour() -> None:
     assert dict(told.steps) == {("guest", "joined"): 1}
 
 
+def test_nothing_gathers_where_nobody_asks() -> None:
+    told = GuestFigures(watch := Watch())
+    for number in range(100):
+        watch.now = number * HOLD
+        told.note(f"guest {number}", "joined")
+    assert told.steps["guest", "joined"] == 99
+
+
 def test_a_crowd_that_never_goes_online_fills_no_memory() -> None:
     told = GuestFigures(Watch())
     for number in range(MAX_HELD + 10):
