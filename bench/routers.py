@@ -17,6 +17,7 @@ from captive.certificate import Certificate
 from captive.gateway import Terms
 from captive.routers.link import RouterLink
 from captive.routers.listener import meet_routers
+from crm.log import start_log
 from crm.settings import Router
 from tests.captive.portal_app import Clock
 from tests.captive.routers.thin_portal import NAME, Phone, ThinPortal, thin_settings
@@ -96,6 +97,7 @@ async def _push(folder: Path, authority: Authority) -> list[float]:
     halls = tuple(Router(name=f"hall{number}") for number in range(100))
     settings = thin_settings(folder, authority.issue("push", NAME), halls)
     links = {hall.name: RouterLink(hall, NAME) for hall in halls}
+    start_log("error")
     waits = []
     async with contextlib.AsyncExitStack() as stack:
         await meet_routers(stack, settings, links, Certificate(settings), "127.0.0.1")

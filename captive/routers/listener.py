@@ -49,6 +49,7 @@ LINGER_SECONDS = 2.0
 READ_AHEAD = 16 * 1024
 """Bytes of a body that are taken in before anybody asks for them."""
 LOOK_EVERY = 1.0
+TELL_EVERY = 60.0
 NO_SESSION = "not of a session that is under way"
 
 _PLAIN = {hdrs.CONTENT_TYPE: "text/plain", hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "wificrm"}
@@ -61,6 +62,7 @@ class Reception:
         self._settings, self._links = settings, links
         self._key = os.urandom(32)
         self._used: dict[str, float] = {}
+        self._refused, self._tell_at = 0, 0.0
         self.streaming: set[asyncio.BaseTransport] = set()
         """The connections that carry a stream: they may last."""
 
@@ -77,7 +79,7 @@ class Reception:
             return _say(400, str(error))
         link, key = self._links.get(asked.name), read_key(self._settings, asked.name)
         if link is None or key is None or not is_from_router(key, asked) or not self._is_fresh(asked):
-            log.warning("a router was turned away", reason="unknown, or not signed with its key, or too late")
+            self._note_refusal()
             return _say(403, "unknown router, wrong key, or a challenge that is used or too old")
         session = link.begin(key, asked, lambda: read_key(self._settings, asked.name) == key)
         try:
@@ -94,6 +96,16 @@ class Reception:
         except WireError as error:
             return _say(400, str(error))
         return _say(200, "ok") if taken else _say(403, NO_SESSION)
+
+    def _note_refusal(self) -> None:
+        """A line a minute at most: strangers do not fill our journal."""
+        self._refused += 1
+        if _now() >= self._tell_at:
+            log.warning(
+                "a router was turned away: unknown, or not signed with its key, or too late",
+                times=self._refused,
+            )
+            self._refused, self._tell_at = 0, _now() + TELL_EVERY
 
     def _is_session(self, beginning: bytes) -> bool:
         """Whether a report that begins so may be one; a stranger's is not read to its end."""
