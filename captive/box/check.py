@@ -22,6 +22,8 @@ Part = Literal["nftables", "dnsmasq", "sysctl"]
 
 _API = "https://portal.example/api"
 """Enough to have every kind of line in the configuration that dnsmasq is asked about."""
+FW4 = "fw4"
+"""The table of OpenWrt's own firewall; router_scripts/openwrt/nftables adds a set to it."""
 NO_EGRESS = "this kernel is older than 5.16 and cannot count what goes down to devices"
 
 
@@ -42,8 +44,13 @@ class _Chain(msgspec.Struct):
     policy: str = ""
 
 
+class _Set(msgspec.Struct):
+    elem: list[str] = []
+
+
 class _Item(msgspec.Struct):
     chain: _Chain | None = None
+    set: _Set | None = None
 
 
 class _Listing(msgspec.Struct):
@@ -78,7 +85,7 @@ def find_problems(settings: Settings, part: Part | None = None) -> list[str]:
     if part is None:
         problems += _check_interfaces(settings)
     if part in (None, "nftables"):
-        problems += [*_check_table(settings), *_check_other_tables()]
+        problems += [*_check_table(settings), *_check_other_tables(settings)]
     if part in (None, "dnsmasq"):
         problems += [*_check_dnsmasq(settings), *_check_ports(settings)]
     if part in (None, "sysctl"):
@@ -189,14 +196,31 @@ def _is_taken(address: str, port: int, option: int) -> bool:
     return False
 
 
-def _check_other_tables() -> list[str]:
+def _check_other_tables(settings: Settings) -> list[str]:
     """What another table drops stays dropped: an accept in ours ends only the walk through ours."""
+    opened = _opened_by_fw4()
+    # Before the gateway is up it is no news that fw4 is shut.
+    shut = [] if opened is None or not resolver_pid(settings) else [*settings.networks]
     return [
+        f"fw4 refuses what comes from {each.interface}: /usr/share/wificrm/firewall open"
+        for each in shut
+        if each.interface not in (opened or [])
+    ] + [
         f"chain {chain.name} of table {chain.family} {chain.table} drops by default: "
         f"let the guests' interfaces through there too ({chain.hook}), as router_scripts/README.md shows"
         for chain in _foreign_chains()
         if chain.policy == "drop" and chain.hook in ("input", "forward")
+        if opened is None or chain.table != FW4
     ]
+
+
+def _opened_by_fw4() -> list[str] | None:
+    """The interfaces that OpenWrt's firewall leaves to our table; None where it was not told how to."""
+    listing = _run("nft", "--json", "list", "set", "inet", FW4, "wificrm_guests")
+    if listing.returncode:
+        return None
+    items = msgspec.json.decode(listing.stdout, type=_Listing).nftables
+    return [interface for item in items if item.set for interface in item.set.elem]
 
 
 def foreign_tables() -> tuple[str, ...]:

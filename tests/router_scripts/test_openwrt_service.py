@@ -27,7 +27,7 @@ stop() {{ stop_service; note its processes end; }}
 """What /etc/rc.common brings, as recorders."""
 
 
-def installed(folder: Path, wificrm: str = MAIN) -> Router:
+def installed(folder: Path, wificrm: str = MAIN + "config network 'guest'\n") -> Router:
     """A router with the libraries in their place and the gateway not up."""
     router = Router(folder, wificrm)
     (router.root / "mnt/wificrm/python").mkdir(parents=True)
@@ -68,7 +68,7 @@ def test_the_service_starts_table_gate_advertiser_portal_and_watch(tmp_path: Pat
     assert code == 0
     up = calls.index(f"wificrm gateway apply {CONFIG}")
     assert calls[up + 1] == "firewall open"
-    assert up < calls.index("procd_open_instance gate")
+    assert up < calls.index("procd_open_instance portal")
     found = instances(calls)
     assert {name: each["command"] for name, each in found.items()} == {
         "gate": f"{RUN} gate {CONFIG}",
@@ -91,8 +91,14 @@ def test_the_service_starts_table_gate_advertiser_portal_and_watch(tmp_path: Pat
 
 
 def test_the_watch_may_be_left_out(tmp_path: Path):
-    router = installed(tmp_path, MAIN + "\toption watch '0'\n")
-    assert list(instances(service(router, "start_service")[1])) == ["gate", "advertise", "portal", "mend"]
+    router = installed(tmp_path, MAIN + "\toption watch '0'\nconfig network 'guest'\n")
+    assert list(instances(service(router, "start_service")[1])) == ["portal", "gate", "advertise", "mend"]
+
+
+def test_a_portal_for_routers_elsewhere_is_nobody_s_gateway(tmp_path: Path):
+    _, calls = service(installed(tmp_path, MAIN + "config router 'hall2'\n"), "start_service")
+    assert list(instances(calls)) == ["portal"]
+    assert not [call for call in calls if call.startswith("wificrm gateway")]
 
 
 def test_run_is_where_the_settings_expect_it(tmp_path: Path):
