@@ -68,6 +68,8 @@ def need_guests(settings: Settings) -> None:
 
 def find_problems(settings: Settings, part: Part | None = None) -> list[str]:
     """A sentence for each problem (of one *part* only), saying what to do; empty when there is none."""
+    if not settings.networks:  # nobody's gateway
+        return []
     programs = {
         "nft": ("nftables", "nftables"),
         "dnsmasq": ("dnsmasq-base", "dnsmasq"),

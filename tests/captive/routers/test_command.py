@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 import captive.routers.state
+from captive.doctor.routers import look_at_routers
 from captive.routers.keys import key_path, make_key, read_key
 from crm.errors import SetupError
 from crm.settings import Settings
@@ -117,8 +118,17 @@ async def test_the_list_shows_who_is_connected(
         assert stat.S_IMODE((tmp_path / "secrets/routers.json").stat().st_mode) == 0o600
         listed = msgspec.json.decode(wificrm(tmp_path, "router", "list", "--json").stdout)
         assert [each["connected"] for each in listed["routers"]] == [True, False]
+        found = look_at_routers(portal.settings)
+        assert [(each.what, each.state) for each in found] == [
+            ("router hall1", "ok"),
+            ("router hall2", "fault"),
+        ]
+        assert found[0].detail.endswith("UTC, version test-1; 1 device is online")
+        assert found[1].todo == "run as root: wificrm router key hall2"
         await router.hang_up()
         await router.until(lambda: _devices(portal) == {})
+        away = look_at_routers(portal.settings)[0]
+        assert (away.state, away.detail) == ("fault", "away: nobody new comes online there")
 
 
 def _devices(portal: ThinPortal) -> dict[str, int]:
