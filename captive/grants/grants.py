@@ -217,13 +217,14 @@ class Grants(Book):
     async def _set_right(self, kernel: Mapping[str, Lease]) -> None:
         missing = self._missing(kernel, DRIFT)
         strangers = kernel.keys() - self._held.keys()
+        # Who is being let through at this moment is missing, too, and no repair.
+        self.tally.repairs += len(strangers) + sum(self._held[each].online for each in missing)
         if strangers:  # first: while the others wait, one of them may be granted
             await self._gateway.deny(strangers)
         if missing:
             await self._begin_anew([device for device, terms in missing.items() if terms.fresh])
             await self._gateway.allow(missing)
         if missing or strangers:
-            self.tally.repairs += len(missing) + len(strangers)
             log.info("gateway set right", restored=len(missing), removed=len(strangers))
         for device, held in self._held.items():
             held.online = held.online or device in kernel or device in missing

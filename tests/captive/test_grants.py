@@ -1,5 +1,6 @@
 """The book of grants on a real access store; the kernel's part is played by the demo's gateway."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -152,3 +153,34 @@ async def test_a_probe_gets_its_redirect_whatever_fails_behind_it(access: Store)
     await access.close()
     await door.welcome_back(DEVICE)  # must not raise
     assert grants.seconds_left(DEVICE) == 0
+
+
+async def test_what_is_put_right_is_counted_and_a_grant_under_way_is_not(access: Store) -> None:
+    class Slow(OpenGateway):
+        async def allow(self, leases: Mapping[str, Terms]) -> None:
+            await asyncio.sleep(0.1)
+            await super().allow(leases)
+
+    gateway = Slow()
+    grants = await make(access, gateway, Clock())
+    granting = asyncio.create_task(grants.grant(DEVICE))
+    await asyncio.sleep(0.05)
+    await grants.reconcile()
+    await granting
+    assert grants.tally.repairs == 0
+    await gateway.deny([DEVICE])
+    await gateway.allow({device_key("guest", "02:00:00:00:00:0b"): Terms(600)})
+    await grants.reconcile()
+    assert grants.tally.repairs == 2
+    assert grants.online() == {"guest": 1}
+
+
+async def test_why_a_grant_ended_is_counted(access: Store) -> None:
+    grants = await make(access, OpenGateway(), Clock())
+    for _ in range(2):
+        await grants.grant(DEVICE)
+        await grants.forget(DEVICE)
+    await grants.grant(DEVICE)
+    grants._held[DEVICE].ends = asyncio.get_running_loop().time() - 1
+    await grants.reconcile()
+    assert grants.tally.ended == {("guest", "staff"): 2, ("guest", "time"): 1}

@@ -16,7 +16,7 @@ from yarl import URL
 from captive.app import running
 from captive.routers.keys import make_key, read_key
 from crm.migrate import migrate
-from crm.settings import Console, Gate, Network, Portal, Router, Settings, StoreSection
+from crm.settings import Console, Gate, Metrics, Network, Portal, Router, Settings, StoreSection
 from tests.captive.portal_app import Clock, Page
 from tests.lab.certificates import Authority
 from tests.lab.thin_client import ThinRouter
@@ -110,6 +110,7 @@ def thin_settings(
             portal=Portal(NAME, port, tls_port, router_port, str(pair[0]), str(pair[1])),
             console=Console(port=console),
             gate=Gate(gateway="open"),
+            metrics=Metrics(port=0),
             store=StoreSection(crm=str(folder / "crm.db"), access=str(folder / "access.db")),
             secrets=str(folder / "secrets"),
         ),

@@ -1,0 +1,70 @@
+"""Figures of a portal that serves thin routers only."""
+
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from captive.metrics import figures
+from crm.settings import Metrics
+from tests.captive.metrics.scrapes import Samples, gained, read, value
+from tests.captive.portal_app import Clock
+from tests.captive.routers.thin_portal import Phone, ThinPortal, free_ports, thin_portal
+from tests.lab.certificates import Authority
+
+
+async def told(portal: ThinPortal, path: str = "/metrics") -> tuple[int, str]:
+    url = f"http://127.0.0.1:{portal.settings.metrics.port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def scrape(portal: ThinPortal) -> Samples:
+    return read((await told(portal))[1])
+
+
+async def answer(phone: Phone) -> None:
+    page = await phone.get("/vi")
+    for question, given in (("A0", "done"), ("A1", "5"), ("A2", "nothing"), ("A4", "")):
+        saved = await phone.post(f"/vi/survey/{question}", r=page.token, value=given)
+        assert saved.status == 303
+    assert saved.location == "/vi/online"
+
+
+async def test_routers_and_who_is_behind_them(
+    tmp_path: Path, authority: Authority, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "FRESH", 0)
+    metrics = Metrics(port=free_ports(1)[0])
+    async with thin_portal(tmp_path, Clock(), authority, pair, metrics=metrics) as portal:
+        away = await scrape(portal)
+        assert value(away, "wificrm_router_connected", router="hall1") == 0
+        assert ("wificrm_gate_reachable", ()) not in away, "a box without guests of its own has no gate"
+        status, ready = await told(portal, "/readyz")
+        assert (status, ready) == (
+            200,
+            "crm store: ok\naccess store: ok\nfirst page: ok\ncertificate: ok\n",
+        )
+        router, answering, skipping = portal.router(), portal.phone(), portal.phone()
+        await router.connect()
+        before = await scrape(portal)
+        assert value(before, "wificrm_router_connected", router="hall1") == 1
+        assert value(before, "wificrm_router_connected", router="hall2") == 0
+        assert value(before, "wificrm_router_report_age_seconds", router="hall1") == 0
+        assert value(before, "wificrm_certificate_good") == 1
+
+        await answering.get(router.enter_path(answering.mac, "bao.example/tin"))
+        await answering.get("/vi")
+        assert gained(before, await scrape(portal)) == {}
+        await answer(answering)
+        answered = await scrape(portal)
+        await skipping.get(router.enter_path(skipping.mac, ""))
+        await skipping.get("/vi")
+        assert (await skipping.post("/vi/skip")).location == "/vi/online"
+        skipped = await scrape(portal)
+        assert {key: n for key, n in gained(before, answered).items() if "wait" not in key[0]} == {
+            key: n for key, n in gained(answered, skipped).items() if "wait" not in key[0]
+        }
+        for name in ("wificrm_devices_redirected_total", "wificrm_portal_shown_total"):
+            assert value(skipped, name, place="hall1") == 2
+        assert value(skipped, "wificrm_devices_online", place="hall1") == 2
