@@ -248,12 +248,14 @@ def test_who_keeps_the_bridge_may_change_and_cables_may_go(box: Box):
 
 
 def test_a_radio_is_given_up_by_naming_none(box: Box):
+    box.radio("wlan0")
     box.does("apply", *WIFI)
     box.does("apply", "--wifi", "none")
     assert "etc/hostapd/wlan0.conf" not in box.files
     assert "hostapd = []" in box.settings
-    box.does("apply")
-    assert "etc/hostapd/wlan0.conf" not in box.files
+    for words in ((), ("--default",), ()):
+        box.does("apply", *words)
+        assert "etc/hostapd/wlan0.conf" not in box.files
     box.does("apply", "--wifi", "wlan1")
     assert parse_settings(box.settings).networks[0].hostapd == ("/run/hostapd/wlan1",)
 
@@ -267,6 +269,7 @@ def test_the_first_start_of_the_package_asks_nothing_and_touches_no_settings(box
     box.radio("wlan0")
     out = box.does("apply", "--default")
     assert "radios            none" in out
+    assert "radios            wlan0; WiFi Mien Phi" in box.does("print")  # what is proposed afterwards
     settings = parse_settings(box.settings)
     assert settings.networks[0].interface == "br-guest"
     assert "etc/wificrm/wifi.conf" not in box.files

@@ -42,7 +42,7 @@ NETWORKCTL = f"""#!/bin/sh
 mount -o remount,ro /sys
 mkdir -p /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp
 chown -R systemd-network:systemd-network /run/systemd/netif
-timeout 20 {NETWORKD} >/dev/null 2>&1 &
+(sleep 1; exec timeout 20 {NETWORKD}) >/dev/null 2>&1 &
 """
 """networkctl on a box where networkd did not run before."""
 INSIDE = """
