@@ -75,7 +75,11 @@ class Gateways:
 
 
 async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
-    done = await asyncio.gather(*steps, return_exceptions=True)
+    every = list(steps)
+    if len(every) == 1:  # as nearly always
+        await every[0]
+        return
+    done = await asyncio.gather(*every, return_exceptions=True)
     failed = [each for each in done if isinstance(each, BaseException)]
     if failed:
         raise failed[0]
