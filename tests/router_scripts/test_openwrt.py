@@ -203,6 +203,14 @@ def test_twice_is_once_and_removing_leaves_what_was_there(tmp_path: Path, which:
     assert router.said().count("reload_config") == 4
 
 
+def test_a_radio_that_was_switched_off_since_is_switched_on_again(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    router.setup("apply")
+    router.batch("set wireless.radio0.disabled='1'\n")
+    assert router.setup("apply").returncode == 0, "our own cells are open, and meant to be"
+    assert router.uci("get", "wireless.radio0.disabled") == "0\n"
+
+
 def test_what_no_longer_is_a_network_goes_with_the_next_apply(tmp_path: Path):
     router = Router(tmp_path, TWO)
     router.setup("apply")

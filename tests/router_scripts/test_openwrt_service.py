@@ -229,6 +229,8 @@ mkdir -p {up.parent}; : >{up}
 sh {SCRIPTS}/wificrm.firewall; echo "up: $(look)"
 nft delete table inet fw4; nft -f {rules}; echo "started anew: $(look)"
 sh -c '. {SCRIPTS}/wificrm.firewall'; echo "its include: $(look)"
+uci delete network.wificrm_desks
+sh {SCRIPTS}/wificrm.firewall; echo "one network less: $(look)"
 sh {SCRIPTS}/wificrm.firewall close; echo "closed: $(look)"
 nft delete table inet fw4
 sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
@@ -242,6 +244,7 @@ sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
         'up: {"br-desks","br-guest"}}}',
         "started anew: ",
         'its include: {"br-desks","br-guest"}}}',
+        'one network less: {"br-guest"}}}',
         "closed: ",
         "without fw4",
     ]
