@@ -328,6 +328,16 @@ def test_a_file_of_somebody_else_stops_everything(tmp_path: Path):
     assert wifi.files == {"wlan1.conf": "interface=wlan1\n"}
 
 
+def test_another_hostapd_for_the_same_radio_is_told(tmp_path: Path):
+    wifi = Wifi(tmp_path)
+    (wifi.root / "etc/hostapd/hostapd.conf").write_text("interface=wlan0\n")
+    assert (
+        "hostapd.conf, which is not ours, has wlan0 too" in wifi.run("check", "--root", str(wifi.root)).stdout
+    )
+    (wifi.root / "etc/hostapd/hostapd.conf").write_text("interface=wlan00\n")
+    assert "which is not ours" not in wifi.run("check", "--root", str(wifi.root)).stdout
+
+
 def test_a_file_that_an_administrator_changed_stays(tmp_path: Path):
     wifi = Wifi(tmp_path)
     wifi.on("apply")

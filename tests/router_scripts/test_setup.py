@@ -223,7 +223,7 @@ def test_several_networks_are_the_administrators(box: Box):
     assert box.settings == text.replace("eth5", "eth0")
     wifi = "radios=wlan3\nnetworks=a b\nssid.a=A\nssid.b=B\nbridge.a=br-a\nbridge.b=br-b\n"
     box.write("etc/wificrm/wifi.conf", wifi)
-    box.run("apply", "--wifi", "wlan0")
+    assert '# network b: hostapd = ["/run/hostapd/wlan0-1"]' in box.run("apply", "--wifi", "wlan0")[1]
     assert box.files["etc/wificrm/wifi.conf"] == wifi.replace("wlan3", "wlan0") + "country=VN\n"
     assert "bss=wlan0-1\nbridge=br-b\n" in box.files["etc/hostapd/wlan0.conf"]
 

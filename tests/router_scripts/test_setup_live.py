@@ -23,6 +23,7 @@ SYSTEMCTL = """#!/bin/sh
 case "$*" in
 is-system-running) echo running; exit ;;
 *is-active*systemd-networkd) [ -e /etc/networkd-runs ]; exit ;;
+*is-active*NetworkManager) [ -e /etc/networkmanager-runs ]; exit ;;
 *is-active*wificrm) [ -e /etc/portal-runs ]; exit ;;
 *is-active*) exit 3 ;;
 *cat*wificrm.service | *cat*wificrm-gateway.service) exit ;;
@@ -45,6 +46,13 @@ chown -R systemd-network:systemd-network /run/systemd/netif
 (sleep 1; exec timeout 20 {NETWORKD}) >/dev/null 2>&1 &
 """
 """networkctl on a box where networkd did not run before."""
+NMCLI = """#!/bin/sh
+echo "nmcli $*" >>"%s"
+[ "$*" = "connection up wificrm-bridge" ] || exit 0
+ip link add br-guest type bridge
+sed -n 's/^address1=//p' /etc/NetworkManager/system-connections/wificrm-bridge.nmconnection |
+	while read -r address; do ip address add "$address" dev br-guest; done
+"""
 INSIDE = """
 mount --bind "$1" /etc; mount -t tmpfs none /run; mkdir -p /run/network; shift
 exec "$@"
@@ -185,6 +193,32 @@ def test_a_box_with_networkd(box: Box):
     assert box.bridge == ""
 
 
+def test_a_box_with_networkmanager(box: Box):
+    (box.etc / "networkmanager-runs").touch()
+    (box.etc / "NetworkManager").mkdir()
+    box.programs.program("nmcli", NMCLI % box.programs._calls)
+    assert "kept by NetworkManager" in box.does("apply", "--guest-port", "p1")
+    kept = box.etc / "NetworkManager/system-connections"
+    assert {path.name: path.stat().st_mode & 0o777 for path in kept.iterdir()} == {
+        "wificrm-bridge.nmconnection": 0o600,  # it reads no others
+        "wificrm-port-p1.nmconnection": 0o600,
+    }
+    assert [call for call in box.programs.calls if call.startswith("nmcli")] == [
+        "nmcli -g GENERAL.STATE device show up0",
+        "nmcli connection reload",
+        "nmcli connection up wificrm-bridge",
+    ]
+    assert "192.168.50.1/24" in box.bridge
+    box.does("remove")
+    assert (list(kept.iterdir()), box.bridge) == ([], "")
+
+
+def test_networkmanager_that_leaves_the_uplink_alone_is_not_asked(box: Box):
+    (box.etc / "networkmanager-runs").touch()
+    box.programs.program("nmcli", "#!/bin/sh\necho '10 (unmanaged)'\n")
+    assert "kept by the unit wificrm-bridge" in box.does("print")
+
+
 def test_a_bridge_of_somebody_else_is_left_to_them(box: Box):
     box.place.ip("link add br-guest type bridge", "address add 10.3.0.1/20 dev br-guest")
     box.before = box.trace
@@ -232,6 +266,16 @@ def test_other_firewalls_are_told_what_to_let_through(box: Box):
     for line in lines[:3]:
         box.place.run("sh", "-c", line)  # nft takes them
     assert "chain forward of table inet filter drops by default" in box.setup("check").stdout
+
+
+def test_firewalls_with_a_program_of_their_own_are_told_by_it(box: Box):
+    box.place.nft("table inet firewalld { }\ntable ip filter { chain ufw-before-forward { }\n}\n")
+    shown = box.does("print")
+    for line in (
+        "firewall-cmd --permanent --zone=trusted --add-interface=br-guest && firewall-cmd --reload",
+        "ufw allow in on br-guest\nufw route allow in on br-guest\nufw route allow out on br-guest",
+    ):
+        assert line in shown
 
 
 def test_the_bridge_that_does_not_come_up_is_told_but_no_package_fails_for_it(box: Box):
