@@ -10,7 +10,7 @@ from contextlib import suppress
 from captive.certificate import judge_served
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.finding import Finding, Notes, Part
-from captive.doctor.join import join
+from captive.doctor.join import join, others
 from captive.doctor.machine import look_at_machine
 from captive.doctor.names import names
 from captive.doctor.online import online
@@ -19,6 +19,7 @@ from captive.doctor.phone.joining import release
 from captive.doctor.play import Box, Play, StoppedError
 from captive.doctor.portal import portal
 from captive.doctor.processes import look_at_processes
+from captive.doctor.routers import look_at_routers
 from captive.doctor.stores import look_at_stores
 from captive.doctor.trial import Trials, open_trials
 from captive.doctor.uplink import Uplink, look_at_uplink
@@ -39,6 +40,7 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
     findings = [
         *await look_at_stores(settings),
         *await look_at_processes(settings),
+        *look_at_routers(settings),
         *found,
         *look_at_certificate(settings, verdict),
         *look_at_machine(settings),
@@ -71,7 +73,7 @@ async def _play_all(box: Box, parts: Collection[Part]) -> list[Finding]:
             return [
                 finding for each in await asyncio.gather(*map(asyncio.shield, playing)) for finding in each
             ]
-        except asyncio.CancelledError:  # Ctrl-C: whoever is online is sent back first
+        except BaseException:  # Ctrl-C, most often: whoever is online is sent back first
             stop.set()
             await asyncio.gather(*playing, return_exceptions=True)
             raise
@@ -114,14 +116,21 @@ def _play(
 
 
 def _play_parts(play: Play, parts: Collection[Part]) -> list[Finding]:
-    findings = join(play, thorough="join" in parts)
-    if play.lease is None or not {"names", "portal", "walls", "online"} & set(parts):
-        return findings
-    if {"portal", "online"} & set(parts) and "portal" not in play.box.faults:
+    joined = join(play, thorough="join" in parts)
+    findings = _play_rest(play, parts) if play.lease else []
+    # At the end, for others may take their time to speak up.
+    return [*joined, *(others(play) if "join" in parts else []), *findings]
+
+
+def _play_rest(play: Play, parts: Collection[Part]) -> list[Finding]:
+    if set(parts) == {"join"}:
+        return []
+    asks_portal = bool({"portal", "online"} & set(parts))
+    if asks_portal and "portal" not in play.box.faults:
         play.announce()
-    findings += names(play, thorough="names" in parts)
+    findings = names(play, thorough="names" in parts)
     trying = play.pool.submit(walls, play) if "walls" in parts else None
-    if {"portal", "online"} & set(parts):
+    if asks_portal:
         findings += portal(play, thorough="portal" in parts)
     findings += trying.result() if trying else []
     if "online" in parts:

@@ -1,7 +1,7 @@
 """A phone joins: an address by DHCP, a router by its advertisements, and whether anybody else gives either."""
 
+import os
 import time
-from concurrent.futures import Future
 from contextlib import suppress
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -9,14 +9,12 @@ from pathlib import Path
 from captive.box.dnsmasq import LEASES
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone import dhcp
-from captive.doctor.phone.advertisements import Advertisement
 from captive.doctor.phone.joining import (
-    GATHER_SECONDS,
     OFFER_SECONDS,
-    Heard,
     ask_around,
     ask_for_address,
     ask_for_routers,
+    hear_servers,
 )
 from captive.doctor.play import Play
 
@@ -35,24 +33,24 @@ _UNPLUG = "unplug it: find its MAC in the switches' tables (a home router plugge
 
 
 def join(play: Play, *, thorough: bool) -> list[Finding]:
-    """Get an address, and say all there is to say of it. *thorough*: wait for others who answer, too."""
+    """Get an address, and say all there is to say of it. *thorough*: of the rest of what is announced, too."""
     notes = Notes("join", play.network.name)
-    wait = GATHER_SECONDS if thorough else 0.0
-    six, network = bool(play.network.net6), play.network
-    around = play.pool.submit(ask_around, network.interface, play.phone.mac, six=six) if thorough else None
-    routers = play.pool.submit(ask_for_routers, play.phone, wait) if six else None
-    offers, play.lease = ask_for_address(play.phone, play.own4, wait)
+    six, number = bool(play.network.net6), int.from_bytes(os.urandom(4), "big")
+    if thorough:
+        play.around = play.pool.submit(ask_around, play.network.interface, play.phone.mac, six=six)
+        play.offered = play.pool.submit(hear_servers, play.phone, number)
+    routers = play.pool.submit(ask_for_routers, play.phone, every=thorough) if six else None
+    offered, play.lease = ask_for_address(play.phone, play.own4, number)
     if play.lease:
         router = play.lease.address_of(dhcp.ROUTER) or play.own4
-        prefix = play.lease.prefix or network.net4.network.prefixlen
+        prefix = play.lease.prefix or play.network.net4.network.prefixlen
         play.phone.set_address(play.lease.address, prefix, router)
-    heard = routers.result() if routers else []
-    play.six = bool(heard) and _has_address6(play)
-    _tell_address(notes, play, offers)
+    play.heard = routers.result() if routers else []
+    play.six = bool(play.heard) and _has_address6(play)
+    _tell_address(notes, play, offered=offered)
     if thorough:
         _tell_named(notes, NAMED4, play, play.lease.api if play.lease else None, "option 114")
-        _tell_routers(notes, play, heard)
-        _tell_others(notes, play, offers, heard, around)
+        _tell_routers(notes, play)
     return notes.findings
 
 
@@ -65,10 +63,10 @@ def _has_address6(play: Play) -> bool:
     return True
 
 
-def _tell_address(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
+def _tell_address(notes: Notes, play: Play, *, offered: bool) -> None:
     lease = play.lease
     if lease is None:
-        _tell_none(notes, play, offers)
+        _tell_none(notes, play, offered=offered)
         return
     server, router, resolver = (lease.address_of(each) for each in (dhcp.SERVER, dhcp.ROUTER, dhcp.RESOLVER))
     told = f"got {lease.address} from {server} for {lease.seconds // 60} minutes"
@@ -82,7 +80,7 @@ def _tell_address(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
         notes.ok(ADDRESS, told)
 
 
-def _tell_none(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
+def _tell_none(notes: Notes, play: Play, *, offered: bool) -> None:
     taken, pool = _taken(play), play.network.net4.network.num_addresses - 3
     if "dnsmasq" in play.box.faults:
         notes.fault(ADDRESS, "got none: dnsmasq does not run", "see dnsmasq, above")
@@ -92,7 +90,7 @@ def _tell_none(notes: Notes, play: Play, offers: list[dhcp.Message]) -> None:
             f"got none: all {pool} addresses of {play.network.net4.network} are taken",
             "make network.lease shorter, or network.address4 a larger network (/22 has 1,000 addresses)",
         )
-    elif offers:
+    elif offered:
         notes.fault(
             ADDRESS, "was offered one, and it was not confirmed", "look for a second DHCP server, below"
         )
@@ -140,12 +138,12 @@ def _tell_named(notes: Notes, what: str, play: Play, said: str | None, how: str)
         notes.fault(what, f"{how} names {said} instead of {play.api}", "run: wificrm gateway apply")
 
 
-def _tell_routers(notes: Notes, play: Play, heard: list[Advertisement]) -> None:
+def _tell_routers(notes: Notes, play: Play) -> None:
     network = play.network.net6
     if network is None:
         notes.ok(ROUTER, "none wanted: guests get no IPv6 on this network")
         return
-    ours = [each for each in heard if str(network.network) in each.prefixes]
+    ours = [each for each in play.heard if str(network.network) in each.prefixes]
     if not ours:
         down = "router advertisements" in play.box.faults
         notes.fault(
@@ -161,31 +159,24 @@ def _tell_routers(notes: Notes, play: Play, heard: list[Advertisement]) -> None:
     _tell_named(notes, NAMED6, play, ours[0].api, "option 37")
 
 
-def _tell_others(
-    notes: Notes,
-    play: Play,
-    offers: list[dhcp.Message],
-    heard: list[Advertisement],
-    around: Future[tuple[list[Heard], list[Heard]]] | None,
-) -> None:
-    servers, routers = around.result() if around else ([], [])
-    strange = {
-        each.address_of(dhcp.SERVER): "" for each in offers if each.address_of(dhcp.SERVER) != play.own4
-    }
-    strange |= {each.address: each.mac for each in servers}
+def others(play: Play) -> list[Finding]:
+    """Who else was heard in the meantime that gives addresses, or says that it is a router."""
+    notes = Notes("join", play.network.name)
+    servers, routers = play.around.result() if play.around else ([], [])
+    offered = play.offered.result() if play.offered else set()
+    strange = dict.fromkeys(offered - {play.own4}, "") | {each.address: each.mac for each in servers}
     if strange:
         notes.fault(ALONE4, f"a second DHCP server answers: {_named(strange)}", _UNPLUG)
     else:
         notes.ok(ALONE4, "no other DHCP server answers")
-    if play.network.net6 is None and not routers:
-        return
     own = str(play.network.net6.network) if play.network.net6 else ""
-    others = {each.source: "" for each in heard if own not in each.prefixes}
-    others |= {each.address: each.mac for each in routers}
-    if others:
-        notes.fault(ALONE6, f"a second router advertises itself: {_named(others)}", _UNPLUG)
-    else:
+    more = {each.source: "" for each in play.heard if own not in each.prefixes}
+    more |= {each.address: each.mac for each in routers}
+    if more:
+        notes.fault(ALONE6, f"a second router advertises itself: {_named(more)}", _UNPLUG)
+    elif own:
         notes.ok(ALONE6, "no other router advertises itself")
+    return notes.findings
 
 
 def _named(found: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.probes import CLIENTS, HOSTS, LOCAL_NAME, PROBES, WINDOWS_ANSWERS, WINDOWS_NAME
-from captive.doctor.phone.resolving import AAAA, CLOSED, NXDOMAIN, A, Address, resolve
+from captive.doctor.phone.resolving import CLOSED, NXDOMAIN, Address, resolve
 from captive.doctor.play import Play
 from captive.doctor.uplink import upstream_resolvers
 
@@ -63,15 +63,14 @@ def is_private(address: Address) -> bool:
 
 
 def _tell_truth(notes: Notes, play: Play) -> None:
-    kinds = [A] + [AAAA] * play.six
     bent = {
         host: address
         for host in HOSTS
-        for kind in kinds
-        for address in play.replies[host, kind].addresses
+        for family in play.families
+        for address in play.resolve(host, family).addresses
         if is_private(address)
     }
-    known = {host for host in HOSTS if any(play.replies[host, kind].addresses for kind in kinds)}
+    known = {host for host in HOSTS if any(play.resolve(host, family).addresses for family in play.families)}
     missing = [client for client in CLIENTS if not any(p.host in known for p in PROBES if p.client == client)]
     if bent:
         host, address = next(iter(bent.items()))

@@ -4,11 +4,12 @@ from collections import Counter
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.probes import CLIENTS, HOSTS, HTTPS_PROBE, PROBES
 from captive.doctor.phone.resolving import NOERROR, resolve
 from captive.doctor.play import Play
 from captive.doctor.portal import Look, look, look_all, read_api
-from captive.doctor.uplink import LANDMARKS4, LANDMARKS6
+from captive.doctor.uplink import LANDMARKS
 from captive.doctor.walls import Try, tcp_all, tell_box
 
 SKIPPED = "Skipping the survey brings the phone online"
@@ -23,8 +24,10 @@ ENDED = "When its time ends, it meets the portal again"
 def online(play: Play) -> list[Finding]:
     """Go online as a guest does, look around, and be sent back."""
     notes = Notes("online", play.network.name)
-    if play.skip is None:
-        notes.skip(SKIPPED, "the first page did not open")
+    if play.skip is None or "gate" in play.box.faults:
+        notes.skip(
+            SKIPPED, "the first page did not open" if play.skip is None else "the gate does not run (above)"
+        )
         return notes.findings
     try:
         if _skip_survey(notes, play):
@@ -47,10 +50,7 @@ def _skip_survey(notes: Notes, play: Play) -> bool:
     if after.status == 200 and page.status == 303 and page.header("Location").endswith("/online"):
         notes.ok(SKIPPED, f"{page.header('Location')} opens")
         return True
-    if "gate" in play.box.faults:
-        notes.fault(SKIPPED, "no: the gate does not run, so nobody new comes online", "see the gate, above")
-    else:
-        notes.fault(SKIPPED, f"no: status {page.status}", "see the portal's log and the gate's")
+    notes.fault(SKIPPED, f"no: status {page.status}", "see the portal's log and the gate's")
     return False
 
 
@@ -61,44 +61,52 @@ def _look_around(notes: Notes, play: Play) -> None:
             notes.ok(API, "captive: false")
         else:
             notes.fault(API, f"no: {said}; a phone keeps the portal open", "see the portal's log")
-    families = tuple(
-        family for family in play.families if (play.box.uplink.four if family == 4 else play.box.uplink.six)
-    )
+    reached = {4: play.box.uplink.four, 6: play.box.uplink.six}
+    families = tuple(family for family in play.families if reached[family])
     if not families:
         notes.skip(INTERNET, "the uplink is dead (above): nothing to be reached")
-    elif _tell_internet(notes, play, families):
-        _tell_ports(notes, play, families)
-    _tell_office(notes, play)
+    elif passed := _tell_internet(notes, play, families):
+        _tell_ports(notes, play, passed)
+    if "forwarding" not in play.box.faults:  # else nothing is forwarded that could be refused
+        _tell_office(notes, play)
     tell_box(notes, play)
 
 
-def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> bool:
-    """Whether anything was reached at all."""
-    resolved = any(play.resolve(host).addresses for host in HOSTS)
-    if not resolved:
-        return _tell_by_address(notes, play)
-    looks = [
-        each for each in look_all(play, families) if play.resolve(each.probe.host, each.family).addresses
-    ]
+def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> tuple[int, ...]:
+    """By which of *families* anything was reached at all."""
+    passed = tuple(each for each in families if any_open(play.phone.make_socket, LANDMARKS[each], 443))
+    for family in families:
+        if family not in passed:
+            _tell_shut(notes, play, f" over IPv{family}" if len(families) > 1 else "")
+    if not passed:
+        return ()
+    looks = [each for each in look_all(play, passed) if play.resolve(each.probe.host, each.family).addresses]
     met = Counter(each.outcome for each in looks)
-    if not met["internet"]:
-        if met["portal"] > len(looks) // 2:
-            notes.fault(
-                INTERNET,
-                "phones are still sent to the portal after the grant",
-                "the gate did not open the table: see the gate's log",
-            )
-        else:
-            notes.fault(
-                INTERNET,
-                "no: nothing passes after the grant, though this box itself reaches it",
-                _blame(play),
-            )
-        return False
-    notes.ok(INTERNET, f"{met['internet']} of {len(looks)} probes got the answer of the host itself")
-    for client in CLIENTS:
-        _tell_client(notes, client, [each for each in looks if each.probe.client == client])
-    return True
+    if not looks:
+        notes.ok(INTERNET, "packets pass, but without names (above) no page opens")
+    elif not met["internet"]:
+        notes.fault(INTERNET, f"no probe got the answer of its host: {looks[0].detail}", _blame(play))
+    else:
+        notes.ok(INTERNET, f"{met['internet']} of {len(looks)} probes got the answer of the host itself")
+        for client in CLIENTS:
+            _tell_client(notes, client, [each for each in looks if each.probe.client == client])
+    return passed
+
+
+def _tell_shut(notes: Notes, play: Play, over: str) -> None:
+    known = {"forwarding", "firewall table"} & play.box.faults
+    if not known and look(play, PROBES[0], 4).outcome == "portal" and not over:
+        notes.fault(
+            INTERNET,
+            "no: phones are still sent to the portal after the grant",
+            "the gate did not open the table: see the gate's log",
+        )
+    else:
+        notes.fault(
+            INTERNET,
+            f"no: nothing passes{over} after the grant, though this box itself reaches it",
+            _blame(play),
+        )
 
 
 def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
@@ -116,18 +124,6 @@ def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
         notes.warn(what, "their hosts have no address", "ask another resolver: uplink.dns")
 
 
-def _tell_by_address(notes: Notes, play: Play) -> bool:
-    """Without names: whether packets pass."""
-    tries = tcp_all(play, [(each, 443) for each in LANDMARKS4])
-    if any(each.fate == "open" for each in tries):
-        notes.ok(INTERNET, "packets pass, but without names (above) no page opens")
-        return True
-    notes.fault(
-        INTERNET, "no: nothing passes after the grant, though this box itself reaches it", _blame(play)
-    )
-    return False
-
-
 def _blame(play: Play) -> str:
     if "forwarding" in play.box.faults:
         return "forwarding is off, see above"
@@ -141,7 +137,7 @@ def _blame(play: Play) -> str:
 
 def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
     make = play.phone.make_socket
-    marks = [(LANDMARKS4 if family == 4 else LANDMARKS6)[0] for family in families]
+    marks = [LANDMARKS[family][0] for family in families]
     host = HTTPS_PROBE.split("/")[2]
     pages = [str(each) for family in families for each in play.resolve(host, family).addresses[:1]] or marks
     secure = tcp_all(play, [(each, 443) for each in pages])
@@ -196,7 +192,7 @@ def _tell_ended(notes: Notes, play: Play, failed: str) -> None:
         )
         return
     probe = look(play, PROBES[0], 4)
-    [secure] = tcp_all(play, [(LANDMARKS4[0], 443)])
+    [secure] = tcp_all(play, [(LANDMARKS[4][0], 443)])
     wrong = _still_open(probe, secure)
     if play.is_secure and (said := read_api(play)) != "captive":
         wrong.append(f"the API says {said}")

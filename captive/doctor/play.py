@@ -12,8 +12,11 @@ from typing import TypeVar
 from captive.box.check import addresses_of, foreign_tables
 from captive.certificate import Verdict, offered_api
 from captive.doctor.phone import dhcp
+from captive.doctor.phone.advertisements import Advertisement
 from captive.doctor.phone.handset import Handset
-from captive.doctor.phone.resolving import AAAA, A, Reply, resolve
+from captive.doctor.phone.joining import Heard
+from captive.doctor.phone.probes import LOCAL_NAME
+from captive.doctor.phone.resolving import AAAA, SILENT, A, Reply, resolve
 from captive.doctor.phone.web import Page, ask
 from captive.doctor.trial import Trials
 from captive.doctor.uplink import Uplink
@@ -53,6 +56,9 @@ class Play:
     stop: threading.Event
     lease: dhcp.Message | None = None
     six: bool = False  # it has an IPv6 address
+    heard: list[Advertisement] = field(default_factory=list)
+    around: Future[tuple[list[Heard], list[Heard]]] | None = None
+    offered: Future[set[str]] | None = None
     replies: dict[tuple[str, int], Reply] = field(default_factory=dict)
     skip: tuple[str, str] | None = None  # the form that brings it online: path, token
 
@@ -155,8 +161,10 @@ class Play:
         return (self.own4, *([self.own6] if self.six else []), *uplink[:1])
 
     def resolve(self, name: str, family: int = 4) -> Reply:
-        """What its resolver says of *name*; asked once."""
+        """What its resolver says of *name*; asked once, and not at all where nobody could know it."""
         key = name, A if family == 4 else AAAA
+        if not self.box.uplink.resolvers and name not in (LOCAL_NAME, self.settings.portal.name):
+            return Reply(SILENT)
         if key not in self.replies:
             self.replies[key] = resolve(self.phone.make_socket, self.resolver, *key)
         return self.replies[key]

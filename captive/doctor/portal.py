@@ -11,7 +11,7 @@ from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.probes import CLIENTS, PROBES, Probe
 from captive.doctor.phone.web import Page, ask
 from captive.doctor.play import Play
-from captive.doctor.uplink import LANDMARKS4, LANDMARKS6
+from captive.doctor.uplink import LANDMARKS
 from captive.portal.rfc8908 import MEDIA_TYPE
 
 REDIRECT = "Port 80 leads to the portal"
@@ -64,7 +64,7 @@ def look_all(play: Play, families: tuple[int, ...] = ()) -> list[Look]:
 def look(play: Play, probe: Probe, family: int) -> Look:
     """Play one *probe*; where its host has no address, at that of another: port 80 is redirected whatever it is."""
     known = play.resolve(probe.host, family).addresses
-    address = str(known[0]) if known else (LANDMARKS4 if family == 4 else LANDMARKS6)[0]
+    address = str(known[0]) if known else LANDMARKS[family][0]
     try:
         page = ask(play.phone.make_socket, address, probe.url, agent=probe.agent)
     except ConnectionRefusedError:

@@ -1,6 +1,8 @@
 """The processes of ours and what they keep in the kernel."""
 
 import asyncio
+import os
+import socket
 
 from captive.advertise.advertiser import is_advertised
 from captive.box.box import meant_up
@@ -99,6 +101,14 @@ def _forwarding(notes: Notes, settings: Settings) -> None:
 async def _gate(notes: Notes, settings: Settings) -> None:
     if not settings.networks:
         return
+    with socket.socket(socket.AF_UNIX) as probe:  # rather than wait for one that may be starting
+        if error := probe.connect_ex(settings.gate.socket):
+            notes.fault(
+                "gate",
+                f"nobody listens at {settings.gate.socket} ({os.strerror(error)}): nobody new comes online",
+                "start it: wificrm gate (systemctl start wificrm-gate)",
+            )
+            return
     gate = GateClient(settings.gate.socket)
     try:
         notes.ok("gate", f"answers; {len(await gate.list())} devices are online")

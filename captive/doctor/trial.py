@@ -29,7 +29,9 @@ class Trials:
         return self._wish(device, "end")
 
     def _wish(self, device: str, verb: str) -> str:
-        return asyncio.run_coroutine_threadsafe(self._fulfilled(device, verb), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self._fulfilled(device, verb), self._loop).result(
+            3 * PATIENCE
+        )
 
     async def _fulfilled(self, device: str, verb: str) -> str:
         try:

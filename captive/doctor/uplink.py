@@ -1,21 +1,22 @@
 """The way to the Internet as the box itself has it, so that its failure is not blamed on the portal."""
 
 import socket
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
 from captive.doctor.finding import Finding, Notes
-from captive.doctor.phone.attempts import tcp
+from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.handset import run_ip
 from captive.doctor.phone.probes import HOSTS
 from captive.doctor.phone.resolving import NOERROR, Reply, resolve
 from crm.settings import Settings
 
-LANDMARKS4 = ("8.8.8.8", "1.1.1.1", "9.9.9.9")
-LANDMARKS6 = ("2001:4860:4860::8888", "2606:4700:4700::1111")
+LANDMARKS = {
+    4: ("8.8.8.8", "1.1.1.1", "9.9.9.9"),
+    6: ("2001:4860:4860::8888", "2606:4700:4700::1111", "2620:fe::fe"),
+}
 """Public resolvers: addresses that answer on port 443 wherever the Internet is reached."""
 RESOLVERS = Path("/etc/resolv.conf")
 _CABLE = "see to the cable, the modem, the provider; wificrm can do nothing about it"
@@ -38,8 +39,8 @@ def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
     """Route, the provider's resolvers, the Internet by address."""
     notes = Notes()
     with ThreadPoolExecutor(8) as pool:
-        four = pool.submit(_is_reached, LANDMARKS4)
-        six = pool.submit(_is_reached, LANDMARKS6)
+        four = pool.submit(any_open, socket.socket, LANDMARKS[4], 443)
+        six = pool.submit(any_open, socket.socket, LANDMARKS[6], 443)
         servers = upstream_resolvers(settings)
         replies = dict(zip(servers, pool.map(_ask, servers), strict=True))
     resolvers = any(reply.code == NOERROR for reply in replies.values())
@@ -58,11 +59,6 @@ def upstream_resolvers(settings: Settings) -> list[str]:
         return []
     words = [line.split() for line in lines]
     return [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
-
-
-def _is_reached(landmarks: Sequence[str]) -> bool:
-    with ThreadPoolExecutor(len(landmarks)) as pool:
-        return "open" in pool.map(lambda each: tcp(socket.socket, each, 443), landmarks)
 
 
 def _ask(server: str) -> Reply:
@@ -87,7 +83,7 @@ def _tell_internet(notes: Notes, settings: Settings, *, four: bool) -> None:
     else:
         notes.fault(
             "uplink",
-            f"dead: none of {', '.join(LANDMARKS4)} answers over {interface}",
+            f"dead: none of {', '.join(LANDMARKS[4])} answers over {interface}",
             f"{_CABLE}; guests see the portal, and after it nothing",
         )
 

@@ -11,7 +11,7 @@ from captive.doctor.phone.joining import hears
 from captive.doctor.phone.probes import HOSTS, HTTPS_PROBE, LOCAL_NAME
 from captive.doctor.phone.resolving import NOERROR, NXDOMAIN, resolve
 from captive.doctor.play import Play
-from captive.doctor.uplink import LANDMARKS4, LANDMARKS6
+from captive.doctor.uplink import LANDMARKS
 from captive.kernel.isolation import isolation_problems
 
 SECURE = "Secure pages are refused at once (port 443)"
@@ -54,7 +54,7 @@ def walls(play: Play) -> list[Finding]:
 
 def landmarks(play: Play) -> tuple[str, ...]:
     """An address of the Internet in each of the phone's families."""
-    return (LANDMARKS4[0], *([LANDMARKS6[0]] if play.six else []))
+    return tuple(LANDMARKS[family][0] for family in play.families)
 
 
 def tcp_all(play: Play, targets: list[tuple[str, int]]) -> list[Try]:

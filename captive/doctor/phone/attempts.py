@@ -1,8 +1,12 @@
 """What becomes of a connection, a datagram, a ping: opened, refused at once, or lost in silence."""
 
 import errno
+import selectors
 import socket
 import struct
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Literal
 
 from captive.doctor.phone.resolving import MakeSocket
@@ -28,6 +32,23 @@ def tcp(make: MakeSocket, target: str, port: int, *, timeout: float = TCP_SECOND
     except OSError as error:
         return _fate(error)
     return "open"
+
+
+def any_open(make: MakeSocket, targets: Sequence[str], port: int, *, timeout: float = TCP_SECONDS) -> bool:
+    """Whether one of *targets* takes a connection; the first that does is enough."""
+    with ExitStack() as stack, selectors.DefaultSelector() as waiting:
+        for target in targets:
+            sock = stack.enter_context(_open(make, target, socket.SOCK_STREAM))
+            sock.setblocking(False)
+            if sock.connect_ex((target, port)) in (0, errno.EINPROGRESS):
+                waiting.register(sock, selectors.EVENT_WRITE, sock)
+        until = time.monotonic() + timeout
+        while waiting.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in waiting.select(left):
+                if not key.data.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    return True
+                waiting.unregister(key.data)
+    return False
 
 
 def udp(

@@ -21,8 +21,8 @@ PREFIX = "02:d0:c7"
 """Of the MACs of all phones that doctors play: locally administered, never of a real device."""
 WIFI, NEIGHBOUR = "wlan0", "wlan1"
 """The phone's own interface, and another guest's, which only listens."""
-ALL_FRAMES, IPV4_FRAMES, IPV6_FRAMES = 0x0003, 0x0800, 0x86DD
-"""EtherTypes for `Handset.open_packets`."""
+ALL_FRAMES, IPV4_FRAMES, IPV6_FRAMES, EXPERIMENTAL_FRAMES = 0x0003, 0x0800, 0x86DD, 0x88B5
+"""EtherTypes for `Handset.open_packets`; the last is of no protocol (IEEE 802, local experimental)."""
 _CLONE_NEWNET = 0x4000_0000
 
 _libc = ctypes.CDLL(None, use_errno=True)

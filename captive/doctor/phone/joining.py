@@ -14,6 +14,7 @@ from captive.doctor.phone import dhcp
 from captive.doctor.phone.advertisements import SOLICIT, Advertisement, read_advertisement
 from captive.doctor.phone.handset import (
     ALL_FRAMES,
+    EXPERIMENTAL_FRAMES,
     IPV4_FRAMES,
     IPV6_FRAMES,
     NEIGHBOUR,
@@ -23,8 +24,8 @@ from captive.doctor.phone.handset import (
 )
 from captive.doctor.phone.resolving import MakeSocket
 
-GATHER_SECONDS = 2.0
-"""For which offers and advertisements are waited for, so that a second server has time to speak up."""
+GATHER_SECONDS = 4.5
+"""For which others are waited for: many servers first ping for three seconds the address that they will offer."""
 OFFER_SECONDS = 4.0
 ROUTER_SECONDS = 1.2
 """A router answers within half a second (RFC 4861, 6.2.6)."""
@@ -43,12 +44,10 @@ class Heard(NamedTuple):
     address: str
 
 
-def ask_for_address(phone: Handset, own: str, wait: float) -> tuple[list[dhcp.Message], dhcp.Message | None]:
-    """Every server's offer within *wait* seconds, and the lease that was taken: of the server *own* if it offers."""
-    number = int.from_bytes(os.urandom(4), "big")
+def ask_for_address(phone: Handset, own: str, number: int) -> tuple[bool, dhcp.Message | None]:
+    """Whether anything was offered, and the lease that was taken: of the server *own* if it offers."""
     offers: dict[str, dhcp.Message] = {}
     asked: set[str] = set()
-    lease: dhcp.Message | None = None
     began = time.monotonic()
     with phone.open_packets(WIFI, IPV4_FRAMES) as sock:
         for packet, _ in _packets(sock, began + OFFER_SECONDS, _discover(sock, phone.mac, number, WIFI)):
@@ -56,15 +55,21 @@ def ask_for_address(phone: Handset, own: str, wait: float) -> tuple[list[dhcp.Me
             if message and message.number == number and message.kind == dhcp.OFFER:
                 offers.setdefault(message.address_of(dhcp.SERVER), message)
             elif message and message.number == number and message.kind == dhcp.ACK:
-                lease = lease or message
-            late = time.monotonic() - began >= wait
+                return True, message
+            late = time.monotonic() - began > _AGAIN_SECONDS
             chosen = own if own in offers else next(iter(offers), "") if late else ""
             if chosen and chosen not in asked:
                 asked.add(chosen)
                 _request(sock, phone.mac, number, offers[chosen])
-            if lease and late:
-                break
-    return list(offers.values()), lease
+    return bool(offers), None
+
+
+def hear_servers(phone: Handset, number: int) -> set[str]:
+    """Every server that offers the phone an address in the exchange *number*, however late."""
+    until = time.monotonic() + GATHER_SECONDS
+    with phone.open_packets(WIFI, IPV4_FRAMES) as sock:
+        said = [dhcp.answer(packet) for packet, _ in _packets(sock, until, lambda: None) if packet]
+    return {each.address_of(dhcp.SERVER) for each in said if each and each.number == number}
 
 
 def release(phone: Handset, lease: dhcp.Message) -> None:
@@ -77,16 +82,16 @@ def release(phone: Handset, lease: dhcp.Message) -> None:
         sock.sendto(message, (server, dhcp.SERVER_PORT))
 
 
-def ask_for_routers(phone: Handset, wait: float) -> list[Advertisement]:
-    """Every router that answers the phone within *wait* seconds; 0: the first one."""
+def ask_for_routers(phone: Handset, *, every: bool) -> list[Advertisement]:
+    """The router that answers the phone first, or *every* one that does."""
     found: dict[str, Advertisement] = {}
-    until = time.monotonic() + max(wait, ROUTER_SECONDS)
+    until = time.monotonic() + ROUTER_SECONDS
     with phone.open_packets(WIFI, IPV6_FRAMES) as sock, _raw(phone.make_socket, WIFI) as raw:
         for packet, _ in _packets(sock, until, lambda: _solicit(raw)):
             said = read_advertisement(packet) if packet else None
             if said and said.lifetime:
                 found[said.source] = said
-                if not wait:
+                if not every:
                     break
     return list(found.values())
 
@@ -126,9 +131,9 @@ def hears(phone: Handset, seconds: float) -> bool:
     until = time.monotonic() + seconds
     with (
         phone.open_packets(NEIGHBOUR, ALL_FRAMES) as other,
-        phone.open_packets(WIFI, IPV4_FRAMES) as sock,
+        phone.open_packets(WIFI, EXPERIMENTAL_FRAMES) as sock,
     ):
-        for _, sender in _packets(other, until, lambda: _send(sock, dhcp.as_packet(b""), WIFI)):
+        for _, sender in _packets(other, until, lambda: _send(sock, bytes(46), WIFI, EXPERIMENTAL_FRAMES)):
             if sender and sender[4] == own:
                 return True
     return False
@@ -145,8 +150,8 @@ def _request(sock: socket.socket, mac: str, number: int, offer: dhcp.Message) ->
     _send(sock, dhcp.as_packet(question), WIFI)
 
 
-def _send(sock: socket.socket, packet: bytes, interface: str) -> None:
-    sock.sendto(packet, (interface, IPV4_FRAMES, 0, 0, _BROADCAST))
+def _send(sock: socket.socket, packet: bytes, interface: str, kind: int = IPV4_FRAMES) -> None:
+    sock.sendto(packet, (interface, kind, 0, 0, _BROADCAST))
 
 
 def _solicit(raw: socket.socket) -> None:
