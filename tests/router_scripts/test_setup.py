@@ -3,6 +3,8 @@
 import os
 import pty
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -158,6 +160,14 @@ def test_the_program_takes_the_settings(box: Box, case: str):
     assert (network.address4, network.address6) == (four, six)
     radios = {"setup-networkd": (), "setup-ifupdown": ("/run/hostapd/wlan0", "/run/hostapd/wlan0-1")}
     assert network.hostapd == radios.get(case, ("/run/hostapd/wlan0",))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_the_unit_verifies(box: Box):
+    box.does("apply", *CASES["setup-unit"], "--guest-port", "eth1")
+    unit = box.root / "etc/systemd/system/wificrm-bridge.service"
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_settings_of_somebody_else_keep_all_but_our_keys(box: Box):
