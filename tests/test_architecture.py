@@ -21,6 +21,7 @@ RULES = (
     "captive/portal/public_services.py", "captive/portal/probes.py", "captive/kernel/ruleset.py",
     "captive/kernel/metering.py", "captive/kernel/dns_limits.py", "captive/kernel/garden.py",
     "captive/box/dnsmasq.py", "captive/advertise/advertisement.py", "captive/grants/deadlines.py",
+    "captive/routers/wire.py", "captive/routers/mirror.py", "captive/portal/cookie.py",
     "captive/watch/advice.py", "captive/watch/alarms.py", "captive/watch/filters.py", "captive/watch/floods.py",
     "captive/watch/frames.py", "captive/watch/heavy_hitters.py", "captive/watch/kinds.py", "captive/watch/roaming.py",
 )  # fmt: skip

@@ -221,6 +221,7 @@ async def meet_routers(
         ) from None
     stack.callback(listening.close)
     for link in links.values():
+        link.revocation = lambda: certificate.verdict.hosts
         stack.push_async_callback(link.close)  # first of all: the server waits for its answers to end
 
 

@@ -12,7 +12,7 @@ import captive.routers.session
 from captive.routers.keys import make_key
 from crm.settings import Grant, Router
 from tests.captive.portal_app import Clock
-from tests.captive.routers.thin_portal import Phone, ThinPortal, thin_portal, thin_settings
+from tests.captive.routers.thin_portal import NAME, Phone, ThinPortal, thin_portal, thin_settings
 from tests.lab.certificates import Authority
 from tests.lab.thin_client import Entry, RefusedError, ThinRouter, refused, sign
 
@@ -257,6 +257,22 @@ async def test_no_line_can_be_changed_or_repeated_unnoticed(portal: ThinPortal) 
     first = router.heard[-3]
     assert first.text == f"hello {router.session}"
     assert sign(before, f"1 {first.text}") != sign(router.down, f"1 {first.text}")
+
+
+async def test_where_phones_ask_about_the_certificate_is_open_too(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full box; and the router is told anew when it changes."""
+    monkeypatch.setattr(captive.routers.session, "PING_SECONDS", 0.2)
+    pair = authority.issue("asked", NAME, revocation="pki.example")
+    async with thin_portal(tmp_path, Clock(), authority, pair) as portal:
+        router = portal.router()
+        await router.connect()
+        assert router.config["garden"] == "ocsp.pki.example,crl.pki.example"
+        fresh = authority.issue("not-asked", NAME)
+        for old, new in zip(pair, fresh, strict=True):
+            new.replace(old)
+        await router.until(lambda: router.config["garden"] == "")
 
 
 async def test_a_second_stream_ends_the_first(portal: ThinPortal) -> None:
