@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scapy.layers.l2 import Dot1Q, Ether
 
 from captive.watch.floods import NEW_DEVICES, ONE_DEVICE, STARVING
 from captive.watch.frames import Kind
@@ -308,6 +309,21 @@ class Morning:
         say(self.elsewhere, moved, rate=100)
 
 
+def test_another_vlan_on_the_same_cable_is_not_the_guests(watched: Watched) -> None:
+    """Its DHCP server is honest. VLAN 0 is no VLAN: phones take such a frame for untagged."""
+    office, liar = watched.phone(), watched.phone()
+    for phone, vlan in ((office, 20), (liar, 0)):
+        watched.listens_to(phone)
+        offer = Ether(packets.offer(phone.mac))
+        say(
+            phone,
+            [bytes(Ether(src=offer.src, dst=offer.dst) / Dot1Q(vlan=vlan, prio=5) / offer.payload)],
+            rate=1,
+        )
+    assert eventually(lambda: watched.told(liar) == [("rogue_dhcp", "dhcp4")]), watched.log
+    assert watched.told(office) == []
+
+
 @pytest.fixture(scope="module")
 def morning(watched: Watched) -> Iterator[Morning]:
     morning = Morning(watched)
@@ -351,8 +367,9 @@ def test_a_crowd_and_phones_that_roam_are_not_told_of(watched: Watched, morning:
 @given(
     frame=st.sampled_from([frame for frame, _, _ in CASES.values()]),
     octets=st.lists(st.tuples(st.integers(14, 300), st.integers(0, 255)), max_size=12),
-    length=st.integers(0, 1500),
+    length=st.integers(14, 400),
 )
+@example(frame=packets.offer(), octets=[], length=100)  # no option is left of it
 def test_bent_packets_do_not_stop_it(
     watched: Watched, hostile: Phone, frame: bytes, octets: list[tuple[int, int]], length: int
 ) -> None:
