@@ -70,6 +70,9 @@ config zone
 }
 """What is on a router before wificrm comes: the owner's own, to be left alone."""
 
+APPLETS = "cat chmod cmp cp cut df dirname grep head ln ls mkdir mktemp mv rm sed sh tr uname wc"
+"""What of busybox the scripts may use: each is in OpenWrt's default configuration."""
+
 REAL_UCI = os.environ.get("UCI_PROGRAM", "")
 """The real one in place of the stand-in, where somebody has built it."""
 
@@ -90,6 +93,9 @@ class Router:
         else:
             stand_in = f"{sys.executable} -IS {uci_stand_in.__file__}"
             self.program("uci", f'exec {stand_in} {self.configs} {self.staged} "$@"')
+        (folder / "busybox").mkdir()
+        for name in APPLETS.split():
+            (folder / "busybox" / name).symlink_to(ASH)
         for name in ("chown", "hostapd"):
             self.recorder(name)
         self.program("df", f"echo; echo '/dev/sda1 9 1 8 1% {self.root}/mnt'")
@@ -105,7 +111,8 @@ class Router:
         self.program(name, f'echo {name} "$@" >>{self.calls}\n{then}', folder)
 
     def run(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        around = {"PATH": f"{self.folder}/bin:{SCRIPTS}:{os.environ['PATH']}", "WIFICRM_ROOT": str(self.root)}
+        path = f"{self.folder}/bin:{SCRIPTS}:{self.folder}/busybox"
+        around = {"PATH": path, "WIFICRM_ROOT": str(self.root)}
         return subprocess.run(
             [ASH, "ash", *words], capture_output=True, text=True, check=False, env={**around, **environment}
         )

@@ -59,7 +59,7 @@ def instances(calls: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-RUN = "/usr/bin/python3 -s -m captive.cli"
+RUN = "/usr/bin/python3 -sP -m captive.cli"
 CONFIG = "--config /etc/config/wificrm"
 
 
@@ -236,7 +236,7 @@ nft delete table inet fw4
 sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
 """)
     path = router.run("-c", 'echo "$PATH"').stdout.strip()
-    environment = {"PATH": f"{path}:/usr/sbin:/sbin", "WIFICRM_ROOT": str(router.root)}
+    environment = {"PATH": f"{path}:/usr/sbin:/usr/bin:/sbin", "WIFICRM_ROOT": str(router.root)}
     done = subprocess.run([*inside, "sh", script], capture_output=True, text=True, env=environment)
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
@@ -259,5 +259,5 @@ def test_the_program_finds_its_libraries_and_settings(tmp_path: Path):
     assert "wificrm-setup install gets them" in done.stderr
     (storage / "python").mkdir(parents=True)
     assert router.run(SCRIPTS / "wificrm", "staff", "add", "a b").stdout == (
-        f"{storage}/python:/usr/lib/wificrm|{storage}/pycache|/etc/config/wificrm|-s -m captive.cli staff add a b\n"
+        f"{storage}/python:/usr/lib/wificrm|{storage}/pycache|/etc/config/wificrm|-sP -m captive.cli staff add a b\n"
     )

@@ -6,6 +6,7 @@ without imports that cost time: the scripts call it some hundred times.
 
 import os
 import sys
+from collections.abc import Iterable
 
 Section = dict[str, str | list[str]]  # ".type", ".name" ("" for none), then options in order
 
@@ -156,44 +157,69 @@ class Package:
             print(f"{self.name}: changed")
 
 
+class Uci:
+    def __init__(self, saved: str, staged: str) -> None:
+        self.saved, self.staged = saved, staged
+        self.packages: dict[str, Package] = {}
+        self.changed: set[str] = set()
+
+    def package(self, name: str) -> Package:
+        if name not in self.packages:
+            self.packages[name] = Package(name, self.saved, self.staged)
+        return self.packages[name]
+
+    def do(self, verb: str, *rest: str, delimiter: str = " ") -> None:
+        if verb == "commit" and not rest:
+            for name in sorted(os.listdir(self.staged)):
+                self.package(name).commit()
+            return
+        key, _, value = rest[0].partition("=")
+        name, section, option, *_ = [*key.split(".", 2), "", ""]
+        package = self.package(name)
+        if verb == "show":
+            package.show(section, option, delimiter)
+        elif verb == "get":
+            package.get(section, option)
+        elif verb in ("commit", "changes", "revert"):
+            getattr(package, verb)()
+        else:
+            self.changed.add(name)
+            self.change(package, verb, (section, option, value))
+
+    def change(self, package: Package, verb: str, what: tuple[str, str, str]) -> None:
+        if verb == "set":
+            package.set(*what)
+        elif verb == "delete":
+            package.delete(*what[:2])
+        elif verb in ("add_list", "del_list"):
+            package.change_list(*what, add=verb == "add_list")
+        else:
+            raise MissingError
+
+    def batch(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            try:
+                self.do(*words_of(line))
+            except MissingError:  # it goes on, and ends with 0 all the same
+                print("uci: Entry not found", file=sys.stderr)
+
+    def stage(self) -> None:
+        for name in self.changed:
+            self.packages[name].stage()
+
+
 def main(saved: str, staged: str, *words: str) -> None:
     delimiter = " "
     arguments = list(words)
     while arguments[0] in ("-q", "-d"):
         delimiter = arguments.pop(1) if arguments[0] == "-d" else delimiter
         del arguments[0]
-    verb, rest = arguments[0], arguments[1:]
-    if verb == "commit" and not rest:
-        rest = sorted(os.listdir(staged))
-        for name in rest:
-            Package(name, saved, staged).commit()
-        return
-    if verb == "batch":
-        for line in sys.stdin:
-            try:
-                main(saved, staged, *words_of(line))
-            except MissingError:
-                print("uci: Entry not found", file=sys.stderr)
-        return
-    key, _, value = rest[0].partition("=")
-    parts = [*key.split(".", 2), "", ""]
-    package = Package(parts[0], saved, staged)
-    if verb == "show":
-        package.show(parts[1], parts[2], delimiter)
-    elif verb == "get":
-        package.get(parts[1], parts[2])
-    elif verb in ("commit", "changes", "revert"):
-        getattr(package, verb)()
+    uci = Uci(saved, staged)
+    if arguments == ["batch"]:
+        uci.batch(sys.stdin)
     else:
-        if verb == "set":
-            package.set(parts[1], parts[2], value)
-        elif verb == "delete":
-            package.delete(parts[1], parts[2])
-        elif verb in ("add_list", "del_list"):
-            package.change_list(parts[1], parts[2], value, add=verb == "add_list")
-        else:
-            raise MissingError
-        package.stage()
+        uci.do(*arguments, delimiter=delimiter)
+    uci.stage()
 
 
 if __name__ == "__main__":
