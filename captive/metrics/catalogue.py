@@ -58,7 +58,9 @@ READY = Family(
 )
 GATE_REACHABLE = Family("wificrm_gate_reachable", "gauge", "Whether the gate answered the last time.")
 GATE_ROUND_TRIP = Family(
-    "wificrm_gate_round_trip_seconds", "gauge", "How long the gate took to list who is online, the last time."
+    "wificrm_gate_round_trip_seconds",
+    "gauge",
+    "How long the gate took to list who is online, the last time; in whole hundredths.",
 )
 REPAIRS = Family(
     "wificrm_gateway_repairs_total",

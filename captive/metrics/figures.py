@@ -1,6 +1,7 @@
 """The figures of one scrape, taken from their sources."""
 
 import asyncio
+import math
 from datetime import datetime
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -85,7 +86,7 @@ class Figures:
         if gate is not None:
             page.add(told.GATE_REACHABLE, bool(gate.reachable))
             if gate.round_trip is not None:
-                page.add(told.GATE_ROUND_TRIP, gate.round_trip)
+                page.add(told.GATE_ROUND_TRIP, math.ceil(gate.round_trip * 100) / 100)
         page.add(told.REPAIRS, self._sources.book.tally.repairs)
         for router in self._sources.routers():
             page.add(told.ROUTER_CONNECTED, router.is_live, router.name)
