@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -30,7 +30,7 @@ APPLETS = (
     "sh ash awk cat chgrp chmod cmp cut grep head hexdump mkdir mkfifo mv nslookup rm sed sha256sum "
     "sleep sort tr"
 )
-"""What the scripts call, as busybox has it in the base image of OpenWrt (ip, nft and curl are programs of their own)."""
+"""What the scripts call, as busybox has it in OpenWrt's base image (ip, nft, curl are programs of their own)."""
 
 _SETTINGS = """
 state = "{home}/state"
@@ -79,7 +79,14 @@ class PortalBox(Gateway):
     """The portal on a box that has no guests of its own: thin routers bring them."""
 
     def __init__(
-        self, run: Run, authority: Authority, routers: Sequence[str], *, minutes: int = 240, grant: str = "", garden: str = ""
+        self,
+        run: Run,
+        authority: Authority,
+        routers: Sequence[str],
+        *,
+        minutes: int = 240,
+        grant: str = "",
+        garden: str = "",
     ) -> None:
         self.namespace = Namespace(run, "portal")
         self.home = run.folder / "gateway"
@@ -102,13 +109,20 @@ class PortalBox(Gateway):
             + "".join(f'\n[[router]]\nname = "{name}"\n{garden}\n' for name in routers)
         )
         self.namespace.sysctl({"net.ipv4.ip_unprivileged_port_start": 0})
+        self.clock: Path | None = None
+        """A file that says by how many seconds its wall clock is off; None: not at all."""
 
     def start(self) -> None:
         """Migrate, then the portal."""
         migrating = self._start("migrate", "migrate", user=PORTAL_USER)
         if migrating.wait(30):
             raise RuntimeError(f"wificrm migrate: {self.log('migrate')}")
-        self.start_portal()
+        self.start_portal(clock=self.clock)
+        self.wait("portal")
+
+    def restart(self) -> None:
+        """Start the portal again, once it has ended."""
+        self.start_portal(clock=self.clock)
         self.wait("portal")
 
     def key_of(self, router: str) -> str:
@@ -121,7 +135,10 @@ class PortalBox(Gateway):
     def connected(self) -> dict[str, bool]:
         """{router: whether it is connected} as ``wificrm router list`` says."""
         done = subprocess.run(
-            self.namespace.command(*self._wificrm("router", "list", "--json")), capture_output=True, text=True, check=False
+            self.namespace.command(*self._wificrm("router", "list", "--json")),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         told = msgspec.json.decode(done.stdout)
         return {each["name"]: each["connected"] for each in told["routers"]}
@@ -138,8 +155,10 @@ class PortalBox(Gateway):
 class ThinRouter:
     """One router: `start` brings its programs up; the portal's name, and its own key, stand in its settings."""
 
-    def __init__(self, run: Run, number: int, name: str, key: str, authority: Path, settings: str = "") -> None:
-        self.name = name
+    def __init__(
+        self, run: Run, number: int, name: str, key: str, authority: Path, settings: str = ""
+    ) -> None:
+        self.name, self._number = name, number
         self.namespace = Namespace(run, f"r{number}")
         self.home = run.folder / name
         self.run_folder = self.home / "run"
@@ -158,6 +177,8 @@ class ThinRouter:
             f"address4=192.168.60.1/24\naddress6=fd50:7c3a:{number}::1/64\nweb_group=www-data\n{settings}"
         )
         self._library = library
+        self.clock: Path | None = None
+        """A file that says by how many seconds its wall clock is off; None: not at all."""
         self.namespace.ip(
             f"link add {GUESTS} address 02:1a:b2:00:00:{number:02x} type bridge",
             f"address add 192.168.60.1/24 dev {GUESTS}",
@@ -173,21 +194,29 @@ class ThinRouter:
         """How its scripts are called."""
         path = f"{self.home / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
         return [
-            *("env", "-i", f"PATH={path}", f"WIFICRM_SETTINGS={self.settings}", f"WIFICRM_RUN={self.run_folder}"),
+            *(
+                "env",
+                "-i",
+                f"PATH={path}",
+                f"WIFICRM_SETTINGS={self.settings}",
+                f"WIFICRM_RUN={self.run_folder}",
+            ),
             *(f"WIFICRM_LIBRARY={self._library}", f"WIFICRM_ETC={self.home / 'etc'}"),
             *(f"WIFICRM_TABLE={self._library / 'wificrm-table'}", *more),
         ]
 
     def script(self, name: str, *arguments: str, more: Sequence[str] = ()) -> str:
         """Run one of the scripts to its end; what it printed. Raises RuntimeError when it fails."""
-        return self.namespace.run(*self.environment(*more), self.home / "bin/ash", self._library / name, *arguments)
+        return self.namespace.run(
+            *self.environment(*more), self.home / "bin/ash", self._library / name, *arguments
+        )
 
     def start(self) -> None:
         """DHCP, names, the redirect, the agent."""
         self.script("wificrm-thin-setup", "apply")
         etc = self.home / "etc"
         with (etc / "dnsmasq.d/wificrm-thin.conf").open("a") as file:
-            file.write(f"dhcp-leasefile={self.home}/leases\nno-daemon\nuser=root\n")
+            file.write(f"dhcp-leasefile={self.home}/leases\nno-daemon\nno-ping\nuser=root\n")
         lighttpd = self.home / "lighttpd.conf"
         lighttpd.write_text(
             _LIGHTTPD.format(
@@ -203,9 +232,14 @@ class ThinRouter:
         self._start("lighttpd", *www, "lighttpd", "-D", "-f", lighttpd)
         self.start_agent()
 
-    def start_agent(self, *more: str) -> None:
-        """Start the agent alone; *more* goes to its environment."""
-        agent = (*self.environment(*more), self.home / "bin/ash", self._library / "wificrm-agent", "run")
+    def start_agent(self) -> None:
+        """Start the agent alone."""
+        faked = []
+        if self.clock:
+            library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+            faked = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock}"]
+            faked += ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
+        agent = (*self.environment(*faked), self.home / "bin/ash", self._library / "wificrm-agent", "run")
         self._start("agent", *agent)
 
     def _start(self, name: str, *command: str | Path) -> None:
@@ -229,7 +263,9 @@ class ThinRouter:
 
     def allowed(self) -> dict[str, int]:
         """{MAC: seconds left}."""
-        listing = msgspec.json.decode(self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed"))
+        listing = msgspec.json.decode(
+            self.namespace.run("nft", "-j", "list", "set", "inet", "wificrm", "allowed")
+        )
         return {
             element["elem"]["val"]: element["elem"]["expires"]
             for item in listing["nftables"]
@@ -242,9 +278,7 @@ class ThinRouter:
 
     def heal(self) -> None:
         """Plug it in again."""
-        self.namespace.ip(
-            "link set uplink0 up", f"route replace default via {ROUTER4}", f"route replace default via {ROUTER6}"
-        )
+        plug_in(self.namespace, 10 + self._number)
 
     def close(self) -> None:
         """Stop everything."""
@@ -275,8 +309,10 @@ class ThinPhone(Phone):
 class ThinVenue:
     """An internet, a portal in it, and *routers* with phones behind each. Use as a context manager."""
 
-    def __init__(self, *routers: str, settings: str = "", **options: str | int) -> None:
-        """*settings* are lines for each router's settings; *options* those of `PortalBox`."""
+    def __init__(
+        self, *routers: str, settings: Mapping[str, str] | None = None, **options: str | int
+    ) -> None:
+        """*settings* {router: lines for its settings}; *options* are those of `PortalBox`."""
         sweep()
         self._numbers = itertools.count(1)
         self.phones: list[ThinPhone] = []
@@ -306,7 +342,9 @@ class ThinVenue:
             self.routers = []
             for number, name in enumerate(routers, 1):
                 key = self.portal.key_of(name)
-                router = ThinRouter(self.run, number, name, key, self.authority.certificate, settings)
+                router = ThinRouter(
+                    self.run, number, name, key, self.authority.certificate, (settings or {}).get(name, "")
+                )
                 stack.callback(router.close)
                 self._plug(router.namespace, name, 10 + number)
                 self.routers.append(router)
@@ -317,13 +355,7 @@ class ThinVenue:
         here = self.internet.namespace
         here.ip(f"link add {name} type veth peer name uplink0 netns {box.name}")
         here.ip(f"link set {name} master venue", f"link set {name} up")
-        box.ip(
-            f"address add 203.0.113.{number}/24 dev uplink0",
-            f"address add 2001:db8:1::{number}/64 dev uplink0",
-            "link set uplink0 up",
-            f"route add default via {ROUTER4}",
-            f"route add default via {ROUTER6}",
-        )
+        plug_in(box, number)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -342,7 +374,9 @@ class ThinVenue:
     def wait(self, timeout: float = 30) -> None:
         """Return when every router is connected, as both sides say. Raises RuntimeError with their logs."""
         until = time.monotonic() + timeout
-        while not (all(each.is_connected() for each in self.routers) and all(self.portal.connected().values())):
+        while not (
+            all(each.is_connected() for each in self.routers) and all(self.portal.connected().values())
+        ):
             if time.monotonic() > until:
                 logs = [f"{each.name}: {each.log('agent')}" for each in self.routers]
                 raise RuntimeError("\n".join(["not connected", *logs, self.portal.log("portal")]))
@@ -369,9 +403,24 @@ class ThinVenue:
         self._stack.close()
 
 
+def plug_in(box: Namespace, number: int) -> None:
+    """Bring up the uplink of *box*, with addresses and default routes."""
+    box.ip(
+        f"address replace 203.0.113.{number}/24 dev uplink0",
+        "link set uplink0 up",
+        f"address replace 2001:db8:1::{number}/64 dev uplink0",
+        f"route replace default via {ROUTER4}",
+        f"route replace default via {ROUTER6}",
+    )
+
+
 def missing() -> str:
     """What thin routers need beyond the lab's own programs; empty when it is there."""
-    lacking = [tool for tool in ("busybox", "lighttpd", "curl") if not shutil.which(tool, path="/usr/sbin:/usr/bin:/bin")]
+    lacking = [
+        tool
+        for tool in ("busybox", "lighttpd", "curl")
+        if not shutil.which(tool, path="/usr/sbin:/usr/bin:/bin")
+    ]
     return f"thin routers need {', '.join(lacking)}" if lacking else ""
 
 
