@@ -34,8 +34,8 @@ WHAT = {
     ),
     (AlertKind.CLONED_MAC, "ports"): (
         "One MAC is at {where} and at {other} at once: somebody goes online in another's name, or two cables make a "
-        "loop (then many alerts come together). `wificrm watch --show` tells which MAC; `wificrm device` ends its "
-        "grant, and the owner goes online again by the portal."
+        "loop (then many alerts come together). `wificrm watch --show` tells which MAC; `wificrm device end MAC` ends "
+        "its grant, and the owner goes online again by the portal."
     ),
     (AlertKind.FLOOD, "arp"): (
         "One device behind {where} asks for addresses by ARP all the time: it searches the network, or is broken. "
@@ -56,7 +56,7 @@ WHAT = {
     ),
     (AlertKind.FLOOD, "flow"): (
         "One device behind {where} opens connections all the time: it searches the Internet for open ports, or is "
-        "part of an attack. `wificrm watch --show` tells which; `wificrm device` ends its grant, and network.never "
+        "part of an attack. `wificrm watch --show` tells which; `wificrm device end MAC` ends its grant, and network.never "
         "keeps it out."
     ),
     (AlertKind.FLOOD, "broadcast"): (
