@@ -35,6 +35,8 @@ PATIENCE = 5.0
 """Seconds that anybody waits for a line to be sent."""
 MAX_LEASES = 4_000
 """Devices online behind one router: as many as a report has room for."""
+AGAIN_SECONDS = 60.0
+"""Within which six streams of one router are too many."""
 ALWAYS_SECONDS = 7 * 24 * 3600
 """For which devices that are always online are let through; told anew when a day of it is gone."""
 
@@ -55,6 +57,7 @@ class RouterLink:
         """Since when it is connected, by the wall clock; 0 while it is away."""
         self._host = host
         self._salts: deque[bytes] = deque(maxlen=2)
+        self._begun: deque[float] = deque(maxlen=6)
         self._session: Session | None = None
         self._live = False
         self._reported: float | None = None
@@ -94,7 +97,17 @@ class RouterLink:
             still_good,
         )
         self._live, self.since = False, time.time()
+        self._note_begin(_now())
         return self._session
+
+    def _note_begin(self, now: float) -> None:
+        """Two routers with one name and key end each other's streams for ever: say so, once a minute."""
+        self._begun.append(now)
+        if len(self._begun) == self._begun.maxlen and now - self._begun[0] < AGAIN_SECONDS:
+            log.warning(
+                "a router connects again and again: have two of them its name and key?", router=self.name
+            )
+            self._begun.clear()
 
     def finish(self, session: Session) -> None:
         """The stream of *session* is over."""

@@ -137,7 +137,7 @@ class Reception:
                         await response.write(line)
             async with asyncio.timeout(WRITE_SECONDS):
                 await response.write_eof()
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, RuntimeError):  # the last is uvloop's word for a line that was hung up
             transport.close()
         finally:
             self.streaming.discard(transport)

@@ -284,6 +284,15 @@ async def test_a_second_stream_ends_the_first(portal: ThinPortal) -> None:
     await second.report()
 
 
+async def test_two_routers_with_one_key_are_told_of(
+    portal: ThinPortal, capfd: pytest.CaptureFixture[str]
+) -> None:
+    twins = portal.router(), portal.router()
+    for number in range(6):
+        await twins[number % 2].connect()
+        assert ("have two of them its name and key" in "".join(capfd.readouterr())) == (number == 5)
+
+
 async def test_a_new_key_ends_what_the_old_one_opened(
     portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
