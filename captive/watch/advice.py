@@ -56,8 +56,8 @@ WHAT = {
     ),
     (AlertKind.FLOOD, "flow"): (
         "One device behind {where} opens connections all the time: it searches the Internet for open ports, or is "
-        "part of an attack. `wificrm watch --show` tells which; `wificrm device end MAC` ends its grant, and network.never "
-        "keeps it out."
+        "part of an attack. `wificrm watch --show` tells which; `wificrm device end MAC` ends its grant, and "
+        "network.never keeps it out."
     ),
     (AlertKind.FLOOD, "broadcast"): (
         "One device behind {where} sends broadcasts all the time, which take the air from all others. "

@@ -68,7 +68,6 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
     DHCP and DHCPv6 from a server, router advertisements (and what may hide one), ARP and neighbour
     discovery in the name of *own4* and *own6*, the box's own addresses.
     """
-    own = list(own6)
     program = [
         *_from_outside(),
         Line(LDH, 12),
@@ -86,6 +85,15 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
         Line(JEQ, DHCP_CLIENT, PASS),
         Line(JEQ, DHCP_SERVER, PASS, DROP),
         "ip6",
+        *_claims6(list(own6)),
+        *_verdicts(WHOLE),
+    ]
+    return assemble(program)
+
+
+def _claims6(own: list[IPv6Address]) -> Program:
+    """The same over IPv6."""
+    return [
         Line(LDB, 20),
         Line(JEQ, ICMP6, "icmp6"),
         Line(JEQ, UDP, "udp6"),
@@ -107,9 +115,7 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
         *_address_at(62, own, "advert"),
         "solicit",
         *_address_at(22, own, "solicit"),
-        *_verdicts(WHOLE),
     ]
-    return assemble(program)
 
 
 def headers_filter() -> bytes:
