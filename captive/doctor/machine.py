@@ -93,7 +93,7 @@ def _ask(command: tuple[str, ...]) -> tuple[int, ...]:
     program = find_program(command[0])
     if not program or not os.access(program, os.X_OK):
         return ()
-    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run([program, *command[1:]], capture_output=True, text=True, check=False)
     return _numbers(done.stdout + done.stderr)
 
 

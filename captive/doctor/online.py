@@ -4,6 +4,7 @@ from collections import Counter
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone import attempts
 from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.probes import CLIENTS, HOSTS, HTTPS_PROBE, PROBES
 from captive.doctor.phone.resolving import NOERROR, resolve
@@ -67,14 +68,14 @@ def _look_around(notes: Notes, play: Play) -> None:
         notes.skip(INTERNET, "the uplink is dead (above): nothing to be reached")
     elif passed := _tell_internet(notes, play, families):
         _tell_ports(notes, play, passed)
-    if "forwarding" not in play.box.faults:  # else nothing is forwarded that could be refused
-        _tell_office(notes, play)
+        _tell_office(notes, play)  # what is dropped with all the rest would prove nothing
     tell_box(notes, play)
 
 
 def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> tuple[int, ...]:
     """By which of *families* anything was reached at all."""
-    passed = tuple(each for each in families if any_open(play.phone.make_socket, LANDMARKS[each], 443))
+    tries = play.each(lambda each: any_open(play.phone.make_socket, LANDMARKS[each], 443), families)
+    passed = tuple(family for family, reached in zip(families, tries, strict=True) if reached)
     for family in families:
         if family not in passed:
             _tell_shut(notes, play, f" over IPv{family}" if len(families) > 1 else "")
@@ -95,10 +96,11 @@ def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> tuple
 
 def _tell_shut(notes: Notes, play: Play, over: str) -> None:
     known = {"forwarding", "firewall table"} & play.box.faults
-    if not known and look(play, PROBES[0], 4).outcome == "portal" and not over:
+    # Who is not let through is told so at once; what is dropped on its way is not.
+    if not known and attempts.tcp(play.phone.make_socket, LANDMARKS[4][0], 443) == "reset":
         notes.fault(
             INTERNET,
-            "no: phones are still sent to the portal after the grant",
+            f"no: phones are refused{over} after the grant as before it",
             "the gate did not open the table: see the gate's log",
         )
     else:

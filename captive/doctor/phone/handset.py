@@ -183,6 +183,4 @@ def _batch(*lines: str) -> None:
 def run_ip(*words: str, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run ip(8) where the calling thread is."""
     program = find_program("ip") or "ip"
-    return subprocess.run(
-        [program, *words], input=text, capture_output=True, text=True, timeout=20, check=False
-    )
+    return subprocess.run([program, *words], input=text, capture_output=True, text=True, check=False)
