@@ -685,7 +685,7 @@ MISTAKES = (
         "captive/routers/session.py",
         "if self._in_window > MAX_IN_WINDOW:",
         "if not self._in_window:",
-        (CAPTIVE + "routers/test_links.py::test_a_router_that_claims_a_million_devices_harms_nobody",),
+        (CAPTIVE + "routers/test_streams.py::test_a_router_that_claims_a_million_devices_harms_nobody",),
     ),
     Mistake(
         18,

@@ -1,8 +1,10 @@
 """A portal for thin routers only: their test doubles, and phones that know it by cookie."""
 
+import asyncio
 import contextlib
 import random
 import socket
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -132,3 +134,26 @@ async def thin_portal(
             yield portal
         finally:
             await portal.close()
+
+
+async def let_in(router: ThinRouter, phone: Phone) -> None:
+    """Walk *phone* through the portal, by *Skip*."""
+    assert (await phone.get(router.enter_path(phone.mac))).status == 303
+    reply = await phone.post("/vi/skip")
+    assert reply.location == "/vi/online", reply.text
+    router.present.add(phone.mac)
+
+
+def taken(portal: ThinPortal) -> dict[str, tuple[int, int]]:
+    """{device: bytes up and down} as the access store has them."""
+    with sqlite3.connect(f"file:{portal.settings.store.access}?mode=ro", uri=True) as store:
+        return {row[0]: row[1:] for row in store.execute('SELECT device, up, down FROM "grant"').fetchall()}
+
+
+async def end(portal: ThinPortal, phone: Phone) -> None:
+    """The technician ends the grant of *phone*; returns when the portal has done it."""
+    with sqlite3.connect(portal.settings.store.access) as store:
+        store.execute("INSERT INTO wish (device, verb) VALUES (?, 'end')", (f"hall1 {phone.mac}",))
+    async with asyncio.timeout(5):
+        while f"hall1 {phone.mac}" in taken(portal):
+            await asyncio.sleep(0.05)
