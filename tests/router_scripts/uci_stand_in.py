@@ -6,7 +6,7 @@ without imports that cost time: the scripts call it some hundred times.
 
 import os
 import sys
-from collections.abc import Iterable
+
 
 Section = dict[str, str | list[str]]  # ".type", ".name" ("" for none), then options in order
 
@@ -196,7 +196,7 @@ class Uci:
         else:
             raise MissingError
 
-    def batch(self, lines: Iterable[str]) -> None:
+    def batch(self, lines: list[str]) -> None:
         for line in lines:
             try:
                 self.do(*words_of(line))
@@ -216,7 +216,7 @@ def main(saved: str, staged: str, *words: str) -> None:
         del arguments[0]
     uci = Uci(saved, staged)
     if arguments == ["batch"]:
-        uci.batch(sys.stdin)
+        uci.batch(sys.stdin.read().splitlines())
     else:
         uci.do(*arguments, delimiter=delimiter)
     uci.stage()
