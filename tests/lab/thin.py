@@ -234,7 +234,7 @@ class ThinRouter:
 
     def start_agent(self) -> None:
         """Start the agent alone."""
-        faked = []
+        faked: list[str] = []
         if self.clock:
             library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
             faked = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock}"]
@@ -294,7 +294,7 @@ class ThinPhone(Phone):
         super().__init__(run, router, GUESTS, number, authority)
         self.cookies: dict[str, str] = {}
 
-    def request(self, method: str, url: str, **options: object) -> Answer:  # type: ignore[override]
+    def request(self, method: str, url: str, **options: object) -> Answer:
         """See `tests.lab.client.Client.request`."""
         headers = dict(options.pop("headers", None) or {})  # type: ignore[call-overload]
         if url.startswith(f"https://{PORTAL}/") and self.cookies:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.router_scripts.openwrt_router import Router as OpenWrt
+
 SCRIPTS = Path(__file__).parents[2] / "router_scripts/thin"
 GOLDEN = Path(__file__).parent / "golden"
 BUSYBOX = shutil.which("busybox") or ""
@@ -403,3 +405,73 @@ def test_files_are_made_and_taken_away_again(router: Router) -> None:
     for _ in range(2):
         assert router.run(setup, "remove", **at).returncode == 0
     assert not list((router.folder / "etc").rglob("*.conf"))
+
+
+# -- OpenWrt --------------------------------------------------------------------------------------------
+
+UCI = f"""
+config thin 'thin'
+	option enabled '1'
+	option name 'hall2'
+	option portal 'wifi.example'
+	option key '{KEY}'
+	option ssid "It's free"
+	option guest_port 'lan4.20'
+"""
+
+
+@pytest.fixture
+def openwrt(tmp_path: Path) -> OpenWrt:
+    """A router whose owner has a network, Wi-Fi and web pages of their own."""
+    made = OpenWrt(tmp_path, UCI)
+    (made.configs / "uhttpd").write_text(
+        "config uhttpd 'main'\n\tlist listen_http '0.0.0.0:80'\n\toption home '/www'\n"
+    )
+    made.recorder("wificrm-table")
+    for tool in ("nft", "uclient-fetch", "flock", "pgrep"):
+        made.recorder(tool)
+    return made
+
+
+def thin_setup(router: OpenWrt, *words: str) -> subprocess.CompletedProcess[str]:
+    library = router.folder / "library"
+    if not library.exists():
+        shutil.copytree(SCRIPTS, library)
+    given = {"WIFICRM_LIBRARY": str(library), "WIFICRM_RUN": str(router.folder / "thin")}
+    return router.run(library / "wificrm-thin-setup", *words, **given)
+
+
+def test_what_uci_is_told(openwrt: OpenWrt) -> None:
+    done = thin_setup(openwrt, "print")
+    assert (done.returncode, done.stderr) == (0, "")
+    text = done.stdout.replace(str(openwrt.folder / "library"), "/usr/lib/wificrm")
+    assert text == (GOLDEN / "thin-uci.txt").read_text()
+    assert openwrt.uci("changes") == ""
+    assert thin_setup(openwrt, "print", "dhcp").stdout in done.stdout
+
+
+def test_setup_twice_is_setup_once_and_remove_leaves_what_was_there(openwrt: OpenWrt) -> None:
+    openwrt.uci("commit")
+    before = [openwrt.uci("show", name) for name in ("network", "dhcp", "firewall", "uhttpd")]
+    assert "not set:" in thin_setup(openwrt, "check").stdout
+    assert thin_setup(openwrt, "apply").returncode == 0
+    once = openwrt.texts()
+    checked = thin_setup(openwrt, "check")
+    assert "not set:" not in checked.stdout
+    assert thin_setup(openwrt, "apply").returncode == 0
+    assert openwrt.texts() == once
+    assert openwrt.uci("get", "wireless.wificrm_radio0.ssid").strip() == "It's free"
+    assert openwrt.uci("get", "uhttpd.main.home").strip() == "/www"
+    for _ in range(2):
+        assert thin_setup(openwrt, "remove").returncode == 0
+    after = [openwrt.uci("show", name) for name in ("network", "dhcp", "firewall", "uhttpd")]
+    assert after == before
+    assert "wificrm_" not in openwrt.uci("show", "wireless")
+
+
+def test_the_firewall_table_is_made_from_uci_too(openwrt: OpenWrt) -> None:
+    given = {"WIFICRM_LIBRARY": str(SCRIPTS), "WIFICRM_RUN": str(openwrt.folder)}
+    done = openwrt.run(SCRIPTS / "wificrm-table", "print", **given)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'iifname "br-guest" goto upstream' in done.stdout
+    assert "masquerade" not in done.stdout  # the router's own firewall does it
