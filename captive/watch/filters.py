@@ -18,6 +18,8 @@ EXTENSIONS = (0, 43, 44, 60)
 """IPv6 headers behind which an advertisement can be hidden (RFC 7113)."""
 ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 134, 135, 136
 DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER, DNS = 67, 68, 546, 547, 53
+MOST_ADDRESSES = 8
+"""Of the box's own on one network that are looked for: a jump in a program is short."""
 ALL_NODES = IPv6Address("ff02::1")
 
 LD, LDH, LDB, LDXB = 0x20, 0x28, 0x30, 0xB1
@@ -66,7 +68,7 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
     """Passes, whole, what only servers, routers and liars send.
 
     DHCP and DHCPv6 from a server, router advertisements (and what may hide one), ARP and neighbour
-    discovery in the name of *own4* and *own6*, the box's own addresses.
+    discovery in the name of *own4* and *own6*, the box's own addresses (the first `MOST_ADDRESSES`).
     """
     program = [
         *_from_outside(),
@@ -85,7 +87,7 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
         Line(JEQ, DHCP_CLIENT, PASS),
         Line(JEQ, DHCP_SERVER, PASS, DROP),
         "ip6",
-        *_claims6(list(own6)),
+        *_claims6(list(own6)[:MOST_ADDRESSES]),
         *_verdicts(WHOLE),
     ]
     return assemble(program)

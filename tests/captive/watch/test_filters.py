@@ -103,6 +103,12 @@ def test_own_addresses_may_be_none(claims: Passes):
         assert not passes(packets.neighbour_advertisement())
 
 
+def test_own_addresses_may_be_many():
+    many = [*OWN6, *(IPv6Address(f"fe80::{number:x}") for number in range(1, 40))]
+    with attached(claims_filter(IPv4Address(packets.GATEWAY4), many)) as passes:
+        assert all(passes(frame) for frame in CLAIMS.values())
+
+
 def test_headers_are_cut_and_bulk_is_not_heard(headers: Passes):
     bulk = [
         packets.tcp("A"),
