@@ -68,7 +68,7 @@ def _look_around(notes: Notes, play: Play) -> None:
         notes.skip(INTERNET, "the uplink is dead (above): nothing to be reached")
     elif passed := _tell_internet(notes, play, families):
         _tell_ports(notes, play, passed)
-        _tell_office(notes, play)  # what is dropped with all the rest would prove nothing
+        _tell_office(notes, play, passed)  # what is dropped with all the rest would prove nothing
     tell_box(notes, play)
 
 
@@ -164,16 +164,16 @@ def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
         )
 
 
-def _tell_office(notes: Notes, play: Play) -> None:
+def _tell_office(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
     sixes = [each.net6.network for each in play.settings.networks if each.net6]
     own: list[IPv4Network | IPv6Network] = [*(each.net4.network for each in play.settings.networks), *sixes]
     targets = []
     for text in play.settings.uplink.off_limits:
         network = ip_network(text, strict=False)
         first = network.network_address + (1 if network.num_addresses > 1 else 0)
-        if not any(ip_address(first) in net for net in own):
+        if network.version in families and not any(ip_address(first) in net for net in own):
             targets.append(str(first))
-    tries = tcp_all(play, [(each, 443) for each in targets if play.six or ":" not in each])
+    tries = tcp_all(play, [(each, 443) for each in targets])
     open_ = [each for each in tries if each.fate in ("open", "silent")]
     if open_:
         notes.fault(
