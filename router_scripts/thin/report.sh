@@ -4,11 +4,12 @@
 # /usr/lib/wificrm/report.sh: what the agent tells the portal, in a process of its own beside the stream.
 
 BEAT=10       # seconds between two reports when nothing happened
-MOST_LINES=2000
+MOST_LEASES=4000 # together with those who are there less than the 256 KiB that the portal reads
+MOST_PRESENT=1000
 GONE_AFTER=300 # seconds after which a device that is seen again has come anew
 
 report_on() { # until it is ended, or the portal wants no more: then the stream is hung up, and all begins anew
-	local word applied=0 due=1 next=0 look=0 failures=0 number=0
+	local word applied=0 due=1 next=0 look=0 said=0 failures=0 number=0 patience
 	trap - EXIT INT TERM
 	: >"$RUN/seen"
 	while kill -0 $$; do # as long as the agent lives
@@ -17,8 +18,11 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 			look=$((now + 2))
 			if somebody_came; then due=1; fi
 		fi
-		if [ "$due" = 1 ] || [ "$now" -ge "$next" ]; then
-			number=$((number + 1))
+		patience=2
+		if [ "$now" = "$said" ]; then # not more than one a second, however much happens
+			patience=1
+		elif [ "$due" = 1 ] || [ "$now" -ge "$next" ]; then
+			number=$((number + 1)) said=$now
 			if read -r word <"$RUN/applied"; then applied=$word; fi
 			if report "$number" "$applied"; then
 				failures=0 due=0 next=$((now + BEAT))
@@ -28,8 +32,8 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 				if [ "$refused" = 1 ] || [ "$failures" -ge 2 ]; then break; fi
 			fi
 		fi
-		# A word of the stream that is carried out, or two seconds for the next look at the neighbours.
-		if read -r -t 2 word <&4 && is_number "$word" 9999999999; then
+		# A word of the stream that is carried out, or time for the next look at the neighbours.
+		if read -r -t "$patience" word <&4 && is_number "$word" 9999999999; then
 			[ "$word" -le "$applied" ] || due=1
 		fi
 	done 2>/dev/null
@@ -55,10 +59,8 @@ write_report() { # APPLIED: read before the table is, so that the table holds at
 	uptime_seconds
 	printf 'applied %s\nversion %s\nuptime %s\nmode thin\n' "$1" "$VERSION" "$now"
 	if read -r gone 2>/dev/null <"$RUN/gone"; then echo "away $((now - gone))"; fi
-	{
-		leases
-		sed 's/^/present /' "$RUN/present"
-	} | head -n "$MOST_LINES"
+	leases | head -n "$MOST_LEASES"
+	sed 's/^/present /' "$RUN/present"
 }
 
 leases() { # lease MAC SECONDS UP DOWN: bytes as frames, with 14 bytes of header each, like the portal's own box
@@ -93,14 +95,14 @@ present() { # the devices that the kernel has heard of a moment ago, one a line
 	ip neigh show dev "$interface" | awk '
 		$NF == "REACHABLE" || $NF == "DELAY" || $NF == "PROBE" {
 			for (i = 1; i < NF; i++) if ($i == "lladdr" && !($(i + 1) in seen)) { seen[$(i + 1)]; print $(i + 1) }
-		}' | head -n "$MOST_LINES"
+		}' | head -n "$MOST_PRESENT"
 }
 
 somebody_came() { # whether a device is here that was not for some minutes; keeps $RUN/present and $RUN/seen
 	local code=0
 	present >"$RUN/present"
 	rm -f "$RUN/seen.new"
-	awk -v now="$now" -v old="$GONE_AFTER" -v most="$MOST_LINES" -v out="$RUN/seen.new" '
+	awk -v now="$now" -v old="$GONE_AFTER" -v most="$MOST_PRESENT" -v out="$RUN/seen.new" '
 		FILENAME ~ /seen$/ { if (now - $2 < old && n++ < most) at[$1] = $2; next }
 		{ if (!($1 in at)) came = 1; at[$1] = now }
 		END { printf "" >out; for (mac in at) print mac, at[mac] >out; exit !came }
