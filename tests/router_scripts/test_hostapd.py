@@ -86,7 +86,8 @@ def test_the_example_names_every_key_and_its_default(tmp_path: Path):
     assert untouched == (GOLDEN / "wifi-default.txt").read_text()
     wifi.config.write_text(re.sub(r"^#([a-z_]+=)", r"\1", example, flags=re.MULTILINE))
     assert wifi.run("print").stdout == untouched
-    known = re.findall(r"^\t([a-z0-9_ |]+)\) kind=", SCRIPT.read_text(), flags=re.MULTILINE)
+    parser = (SCRIPTS / "hostapd/settings.sh").read_text()
+    known = re.findall(r"^\t([a-z0-9_ |]+)\) kind=", parser, flags=re.MULTILINE)
     assert {key for keys in known for key in keys.split(" | ")} == set(
         re.findall(r"^#([a-z_]+)=", example, flags=re.MULTILINE)
     )
