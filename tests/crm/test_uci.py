@@ -1,6 +1,8 @@
 """Settings in UCI: the same keys, defaults and complaints as in wificrm.toml."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -153,3 +155,12 @@ def test_what_is_uci_is_told_by_its_first_word() -> None:
     assert not is_uci("# config a\nstate = 1\n[config]\n")
     assert not is_uci("config = 1\n")
     assert not is_uci("")
+
+
+def test_the_file_may_be_named_by_the_environment() -> None:
+    words = [sys.executable, "-c", "from crm.settings import DEFAULT_PATH; print(DEFAULT_PATH)"]
+    for named, expected in (({}, "/etc/wificrm/wificrm.toml"), ({"WIFICRM_CONFIG": "/etc/x"}, "/etc/x")):
+        done = subprocess.run(
+            words, cwd=CONFIG.parents[2], env=named, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{expected}\n"

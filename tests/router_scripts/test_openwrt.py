@@ -203,6 +203,26 @@ def test_twice_is_once_and_removing_leaves_what_was_there(tmp_path: Path, which:
     assert router.said().count("reload_config") == 4
 
 
+def test_a_router_without_radios_serves_its_ports(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    (router.configs / "wireless").unlink()
+    assert router.setup("apply").returncode == 0
+    assert "network.wificrmbr_guest.ports='lan4.20'" in router.uci("show", "network")
+    assert "wificrm_zone" in router.texts()["firewall"]
+    assert router.setup("remove").returncode == 0
+    assert "wificrm" not in router.uci("show", "network")
+
+
+def test_what_uci_refuses_changes_nothing(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    (router.configs / "dhcp").unlink()
+    before = router.texts()
+    assert "nothing was changed; uci says:" in fails(router.setup("apply"))
+    assert router.texts() == before
+    assert not router.uci("changes", "network")
+    assert "reload_config" not in router.said()
+
+
 def test_a_radio_that_was_switched_off_since_is_switched_on_again(tmp_path: Path):
     router = Router(tmp_path, HALL)
     router.setup("apply")
