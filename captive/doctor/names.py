@@ -3,6 +3,7 @@
 import socket
 from ipaddress import ip_network
 
+from captive.box.check import addresses_of
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.probes import CLIENTS, HOSTS, LOCAL_NAME, PROBES, WINDOWS_ANSWERS, WINDOWS_NAME
 from captive.doctor.phone.resolving import CLOSED, NXDOMAIN, Address, resolve
@@ -129,7 +130,9 @@ def _tell_own(notes: Notes, play: Play) -> None:
         return
     said = [str(each) for family in play.families for each in play.resolve(name, family).addresses]
     wanted = [play.own4, *([play.own6] if play.six else [])]
-    if said == wanted:
+    # With several networks, the name comes with the IPv6 addresses of all of them.
+    own = {str(each) for network in play.settings.networks for each in addresses_of(network.interface) or ()}
+    if set(wanted) <= set(said) <= own:
         notes.ok(OWN, f"{name} is {' and '.join(said)}")
     else:
         notes.fault(
