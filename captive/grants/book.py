@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from captive.gateway import Lease, Terms, key_parts
-from captive.grants.deadlines import time_left
+from captive.grants.deadlines import time_left, written_end
 from captive.grants.marks import Marks
 from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
-from captive.grants.store import KeptGrant
+from captive.grants.store import GrantRow, KeptGrant
 from captive.grants.tally import Tally
 from captive.grants.trials import GRANT_SECONDS, Trials
 from crm.times import is_sound
@@ -198,6 +198,12 @@ class Book:
             if held.ends > now
             and (device not in kernel or abs(kernel[device].seconds - (held.ends - now)) > drift)
         }
+
+    def _row(self, device: str, held: Held, mark: bytes) -> GrantRow:
+        expires = held.due or written_end(self._clock(), held.ends - now_on_loop())
+        taken = held.taken
+        counts = (taken.up, taken.down, taken.seen_up, taken.seen_down)
+        return GrantRow(device, expires, mark, held.extensions, *counts)
 
     def _policy(self, device: str) -> Policy:
         return self._policies[key_parts(device)[0]]

@@ -22,7 +22,6 @@ from captive.grants.marks import Marks
 from captive.grants.policy import Policy, Taken, Usage
 from captive.grants.store import (
     CountRow,
-    GrantRow,
     KeptGrant,
     delete_grants,
     delete_wishes,
@@ -188,12 +187,6 @@ class Grants(Book):
         rows = [self._row(device, held, b"") for device, held in self._held.items()]
         await save_all(conn, self._marks.day, rows)
 
-    def _row(self, device: str, held: Held, mark: bytes) -> GrantRow:
-        expires = held.due or written_end(self._clock(), held.ends - now_on_loop())
-        taken = held.taken
-        counts = (taken.up, taken.down, taken.seen_up, taken.seen_down)
-        return GrantRow(device, expires, mark, held.extensions, *counts)
-
     def _learn(self, kernel: Mapping[str, Lease]) -> None:
         """Take over what the kernel alone knows: when it is first heard, and only where the store could not tell."""
         now = now_on_loop()
@@ -223,7 +216,11 @@ class Grants(Book):
             await self._gateway.deny(strangers)
         if missing:
             await self._begin_anew([device for device, terms in missing.items() if terms.fresh])
-            await self._gateway.allow(missing)
+            try:
+                await self._gateway.allow(missing)
+            except GatewayError as error:  # perhaps one of several: what the others took, the next look finds
+                log.warning("gateway out of reach", reason=str(error))
+                missing = {}
         if missing or strangers:
             log.info("gateway set right", restored=len(missing), removed=len(strangers))
         for device, held in self._held.items():

@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 SETTLE = 0.1
 """Seconds between a line that is sent and the open way behind it: the router carries it out meanwhile."""
-PATIENCE = 5.0
+PATIENCE = 2.0
 """Seconds that anybody waits for a line to be sent."""
 MAX_LEASES = 4_000
 """Devices online behind one router: as many as a report has room for."""
@@ -171,13 +171,10 @@ class RouterLink:
         await asyncio.sleep(SETTLE)
 
     async def deny(self, devices: Collection[str]) -> None:
-        """See `captive.gateway.Gateway.deny`; while the router is away, what it has to shut is found later."""
-        session = self._session
-        if session is None:
-            return
-        for device in devices:
-            session.order(key_parts(device)[1], None)
-        await self._written(session)
+        """See `captive.gateway.Gateway.deny`; not waited for: what did not get there is found by the next look."""
+        if self._session:
+            for device in devices:
+                self._session.order(key_parts(device)[1], None)
 
     async def list(self, *, counts: bool = False) -> dict[str, Lease]:  # noqa: ARG002 - each report has them
         """What the router last reported, and what it was told since; nobody while it is away."""

@@ -86,6 +86,7 @@ class ThinRouter:
     ended: str = ""
     """Why the stream ended."""
     on_line: Callable[[Heard], None] | None = None
+    _reporting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _client: aiohttp.ClientSession | None = None
     _task: asyncio.Task[None] | None = None
 
@@ -207,8 +208,9 @@ class ThinRouter:
         return f"{session or self.session} {number} {signature}\n{body}".encode()
 
     async def report(self, text: str | None = None) -> None:
-        """Report once. Raises `RefusedError`."""
-        await self.send_report(self.signed_report(text))
+        """Report once, after those under way: their numbers must arrive in order. Raises `RefusedError`."""
+        async with self._reporting:
+            await self.send_report(self.signed_report(text))
 
     async def send_report(self, data: bytes) -> None:
         """Send these bytes as a report. Raises `RefusedError`."""

@@ -1,5 +1,6 @@
 """The gate of this box beside routers elsewhere: each device's own is asked, and who is away harms nobody else."""
 
+import asyncio
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
@@ -9,10 +10,11 @@ import pytest
 from captive.gateway import GatewayError, Lease, OpenGateway, Terms
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy
+from captive.grants.store import select_grants
 from captive.routers.gateways import Gateways
 from crm.migrate import migrate
 from crm.settings import Network, Router
-from crm.store import open_store
+from crm.store import Store, open_store
 from tests.captive.portal_app import Clock
 
 HERE, THERE = "guest 02:00:00:00:00:01", "hall1 02:00:00:00:00:02"
@@ -131,3 +133,41 @@ async def test_the_book_leaves_alone_what_it_hears_nothing_of(
         assert not any(word[0] == "allow" for word in (*local.told, *link.told))
     finally:
         await access.close()
+
+
+async def test_a_router_that_takes_no_orders_stops_nobody_elsewhere(tmp_path: Path) -> None:
+    """Others are put right and counted all the same."""
+
+    class Stuck(Link):
+        async def allow(self, leases: Mapping[str, Terms]) -> None:
+            raise GatewayError("does not take what it is told")
+
+    class Counting(Gate):
+        async def list(self, *, counts: bool = False) -> dict[str, Lease]:
+            return {device: Lease(each.seconds, 7, 8) for device, each in (await super().list()).items()}
+
+    local, link = Counting(), Stuck()
+    gateways = Gateways(local, ["guest"], {"hall1": link})  # type: ignore[dict-item]
+    await migrate(str(tmp_path / "access.db"), "captive")
+    access = open_store(str(tmp_path / "access.db"))
+    policies = {"guest": Policy(Network()), "hall1": Policy(Router(name="hall1"))}
+    grants = Grants(access, gateways, Clock(), policies, silent=gateways.silent)
+    try:
+        await grants.load(date(2026, 11, 20))
+        await grants.grant(HERE)
+        with pytest.raises(GatewayError):
+            await grants.grant(THERE)
+        await OpenGateway.deny(local, [HERE])
+        await grants.reconcile()
+        await asyncio.sleep(0.2)
+        await grants.reconcile()
+        assert local.told.count(("allow", [HERE])) == 2
+        assert not grants.is_online(THERE)
+        assert await taken(access) == {HERE: (7, 8), THERE: (0, 0)}
+    finally:
+        await access.close()
+
+
+async def taken(access: Store) -> dict[str, tuple[int, int]]:
+    async with access.read() as conn:
+        return {device: (row.up, row.down) for device, row in (await select_grants(conn)).items()}
