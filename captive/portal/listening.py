@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from captive.certificate import Certificate
+from captive.portal.kept_sockets import KeptSockets
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -27,6 +28,8 @@ HEAD_SECONDS = 15.0
 """Within which a request's head is to be there, and how long a connection waits for the next request."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused form is read and dropped, so that its sender gets to reading why."""
+BACKLOG = 1_024
+"""Connections that wait to be taken, say while the portal restarts."""
 HANDSHAKE_SECONDS = 10.0
 """Within which TLS is to be agreed on."""
 LOOK_EVERY = 1.0
@@ -76,18 +79,31 @@ async def listen(
         ("console.port", staff, settings.console.address, settings.console.port, {}),
         *([("portal.tls_port", guest, host, settings.portal.tls_port, tls)] if settings.tls else []),
     ]
-    loop = asyncio.get_running_loop()
+    kept = KeptSockets()
     for key, runner, address, port, options in sites:
         assert runner.server is not None  # noqa: S101 - set up above
         try:
-            # Not by web.TCPSite: it sets no deadline for the handshake.
-            listening = await loop.create_server(runner.server, address, port, backlog=1024, **options)
+            for listening in await _open(kept, runner.server, address, port, options):
+                stack.callback(listening.close)
         except OSError as error:
             raise SetupError(
                 f"{key}: port {port} of {address or 'every address'} cannot be opened: {error.strerror}; "
                 "is another program there?"
             ) from None
-        stack.callback(listening.close)
+    kept.forget_rest()
+
+
+async def _open(
+    kept: KeptSockets, server: web.Server, address: str | None, port: int, options: Mapping[str, Any]
+) -> list[asyncio.Server]:
+    """Listen there, on the sockets of our predecessor where they were kept. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    # Not by web.TCPSite: it sets no deadline for the handshake.
+    if left := kept.take(address, port):
+        return [await loop.create_server(server, sock=each, backlog=BACKLOG, **options) for each in left]
+    opened = await loop.create_server(server, address, port, backlog=BACKLOG, **options)
+    kept.keep(address, port, (each.fileno() for each in opened.sockets))
+    return [opened]
 
 
 @contextlib.asynccontextmanager
