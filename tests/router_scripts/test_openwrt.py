@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -347,7 +348,7 @@ def test_check_says_what_is_missing_until_nothing_is(tmp_path: Path):
 
 PIP = """
 while [ "$1" != --target ]; do shift; done
-mkdir -p "$2"; echo library >"$2/library.py"; [ -d "$TMPDIR" ]
+mkdir -p "$2"; : >"$2/library.py"; [ -d "$TMPDIR" ]
 """
 
 
@@ -357,18 +358,23 @@ def test_install_puts_the_libraries_on_the_storage(tmp_path: Path):
     lock.parent.mkdir(parents=True)
     lock.write_text("aiohttp==1\n")
     storage = router.root / "mnt/wificrm"
-    router.recorder("python3", then=f'case "$*" in *pip*) {PIP} ;; esac')
-    assert router.setup("install").returncode == 0
-    assert {each.name for each in storage.iterdir()} == {"python"}
+    (lock.parent / "program.py").touch()
+    router.recorder("python3", then=f'case "$*" in *pip*) {PIP} ;; *) exec {sys.executable} -B "$@" ;; esac')
+    done = router.setup("install")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {each.name for each in storage.iterdir()} == {"python", "pycache"}
+    compiled = {each.name.partition(".")[0] for each in storage.rglob("*.pyc")}
+    assert compiled == {"library", "program"}, "no start compiles anything"
+    assert not list(router.root.rglob("__pycache__"))
     assert (storage / "python/requirements.lock").read_text() == "aiohttp==1\n"
     pip = next(call for call in router.said() if "pip install" in call)
-    assert "--no-deps --only-binary :all:" in pip
+    assert "--no-deps --only-binary :all: --no-compile" in pip
     assert f"chown wificrm:wificrm {storage}" in router.said()
 
     (storage / "crm.db").write_text("answers")
     router.recorder("python3", then="exit 1")
     assert "what was there is still there" in fails(router.setup("install"))
-    assert {each.name for each in storage.iterdir()} == {"python", "crm.db"}
+    assert {each.name for each in storage.iterdir()} == {"python", "pycache", "crm.db"}
     assert (storage / "python/library.py").exists()
 
     router.program("chown", "exit 1")
