@@ -42,6 +42,7 @@ class Mistake(NamedTuple):
 
 
 S, LAB, CAPTIVE = "tests/security/", "tests/lab/", "tests/captive/"
+ROUTER = "tests/router_scripts/"
 _RECOGNISE = "device = await request.app[DOOR].recognise(request)"
 _SOURCE = "        source6,\n"
 
@@ -611,6 +612,26 @@ MISTAKES = (
         '"ct state established ip daddr @heard4 accept",',
         '"ct state established accept",',
         (CAPTIVE + "test_enforcement.py::test_what_only_comes_down_ends_too",),
+    ),
+    Mistake(
+        16,
+        "OpenWrt's firewall stays open when the service stops",
+        "router_scripts/openwrt/wificrm.init",
+        """	"$root/usr/share/wificrm/firewall" close\n""",
+        "",
+        (ROUTER + "test_openwrt_service.py::test_stopping_shuts_fw4_then_takes_the_table_down",),
+    ),
+    Mistake(
+        16,
+        "closing OpenWrt's firewall does nothing",
+        "router_scripts/openwrt/wificrm.firewall",
+        "close) nft flush set inet fw4 wificrm_guests",
+        "close) nft list set inet fw4 wificrm_guests",
+        (
+            ROUTER + "test_openwrt_service.py::test_fw4_lets_guests_to_our_table_only_while_it_is_there",
+            ROUTER
+            + "test_openwrt_firewall.py::test_while_it_does_not_they_reach_neither_the_router_nor_the_internet",
+        ),
     ),
     Mistake(
         17,
