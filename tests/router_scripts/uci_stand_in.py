@@ -7,7 +7,6 @@ without imports that cost time: the scripts call it some hundred times.
 import os
 import sys
 
-
 Section = dict[str, str | list[str]]  # ".type", ".name" ("" for none), then options in order
 
 
