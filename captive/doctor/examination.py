@@ -34,7 +34,7 @@ PLAYED: tuple[Part, ...] = ("join", "names", "portal", "walls", "online")
 async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Finding]:
     """Look at the box; and play *parts* of what a phone does on each of its networks."""
     uplink, found = Uplink(four=True, six=False, resolvers=True), list[Finding]()
-    if settings.gate.gateway != "open":
+    if settings.gate.gateway != "open" and settings.networks:
         uplink, found = await asyncio.to_thread(look_at_uplink, settings)
     verdict = judge_served(settings)
     findings = [

@@ -76,9 +76,8 @@ def _tell_internet(notes: Notes, play: Play, families: tuple[int, ...]) -> tuple
     """By which of *families* anything was reached at all."""
     tries = play.each(lambda each: any_open(play.phone.make_socket, LANDMARKS[each], 443), families)
     passed = tuple(family for family, reached in zip(families, tries, strict=True) if reached)
-    for family in families:
-        if family not in passed:
-            _tell_shut(notes, play, f" over IPv{family}" if len(families) > 1 else "")
+    if shut := [family for family in families if family not in passed]:
+        _tell_shut(notes, play, f" over IPv{shut[0]}" if passed else "")
     if not passed:
         return ()
     looks = [each for each in look_all(play, passed) if play.resolve(each.probe.host, each.family).addresses]

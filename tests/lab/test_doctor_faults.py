@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from captive.doctor.phone import joining
 from crm.settings_file import load_settings
 from tests.lab.doctoring import ROGUE_MAC, faults, findings, nft, provider_with, resolver_with, rogue
 from tests.lab.gateway import ADDRESS4, BRIDGE, NAME, Gateway
@@ -28,6 +29,14 @@ NAT = "chain c { type nat hook prerouting priority -110;"
 def gateway(venue: Venue) -> Gateway:
     """The gateway, which the test must leave as it found it."""
     return venue.gateway
+
+
+@pytest.fixture(autouse=True)
+def hasty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody else can speak up, nobody is waited for."""
+    if "second_dhcp" not in request.node.name:
+        monkeypatch.setattr(joining, "GATHER_SECONDS", 0.6)
+        monkeypatch.setattr(joining, "OFFER_SECONDS", 2.0)
 
 
 # -- names ----------------------------------------------------------------------------------------
