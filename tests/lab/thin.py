@@ -239,7 +239,8 @@ class ThinRouter:
             library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
             faked = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={self.clock}"]
             faked += ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]
-        agent = (*self.environment(*faked), self.home / "bin/ash", self._library / "wificrm-agent", "run")
+        script = self._library / "wificrm-agent"
+        agent: list[str | Path] = [*self.environment(*faked), self.home / "bin/ash", script, "run"]
         self._start("agent", *agent)
 
     def _start(self, name: str, *command: str | Path) -> None:
