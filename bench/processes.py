@@ -1,6 +1,7 @@
 """Servers that a measurement starts for itself, each a process of its own on loopback."""
 
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,8 @@ from tests.captive.portal_app import free_port
 def started(module: str, *arguments: str) -> Iterator[tuple[int, int]]:
     """Run ``python -m module PORT arguments``; yields (port, process id) once it accepts connections."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments])
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # as wificrm.service has it
+    process = subprocess.Popen([sys.executable, "-m", module, str(port), *arguments], env=environment)
     try:
         wait_for(port)
         yield port, process.pid

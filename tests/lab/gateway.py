@@ -181,10 +181,10 @@ class Gateway:
 
     def start_portal(self, *, clock: Path | None = None) -> None:
         """Start the portal; `wait` for it. Its wall clock is off by the seconds in the file *clock*, ever anew."""
-        faked: list[str] = []
+        faked = ["MALLOC_ARENA_MAX=1"]  # as wificrm.service has it
         if clock:
             library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-            faked = [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={clock}", "FAKETIME_NO_CACHE=1"]
+            faked += [f"LD_PRELOAD={library}", f"FAKETIME_TIMESTAMP_FILE={clock}", "FAKETIME_NO_CACHE=1"]
             faked.append("FAKETIME_DONT_FAKE_MONOTONIC=1")
         self._start("portal", "serve", user=PORTAL_USER, environment=faked)
 
