@@ -14,7 +14,7 @@ from captive.doctor.phone.resolving import MakeSocket
 Fate = Literal["open", "reset", "refused", "silent", "no way"]
 """*reset*: by TCP; *refused*: by ICMP; *no way*: the phone itself has no route there."""
 
-TCP_SECONDS, UDP_SECONDS = 2.0, 1.0
+TCP_SECONDS, UDP_SECONDS = 2.0, 0.7
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _RESET = {errno.ECONNREFUSED, errno.ECONNRESET}
 QUIC_HELLO = (b"\xc0\x1a\x2a\x3a\x4a\x08" + bytes(8) + b"\x08" + bytes(8)).ljust(1200, b"\0")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from captive.doctor.phone.resolving import MakeSocket
 
-SECONDS = 4.0
+SECONDS = 3.0
 """For the whole exchange."""
 MAX_ANSWER = 256 * 1024
 """Octets that are read of an answer."""

@@ -1,18 +1,13 @@
-"""Faults planted one by one in a venue that is well: the doctor names each, and blames nothing else."""
+"""Faults that phones meet as they join and look for the portal: each planted, named, nothing else blamed."""
 
-import contextlib
 import re
-import sqlite3
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from captive.doctor.phone import joining
-from crm.settings_file import load_settings
 from tests.lab.doctoring import ROGUE_MAC, faults, findings, nft, provider_with, resolver_with, rogue
 from tests.lab.gateway import ADDRESS4, BRIDGE, NAME, Gateway
 from tests.lab.venue import Venue, eventually
@@ -20,8 +15,6 @@ from tests.lab.venue import Venue, eventually
 pytestmark = pytest.mark.lab
 
 ADDRESS, TRUTH = "A phone asks for an address", "Names are answered truthfully"
-SECURE = "Secure pages are refused at once (port 443)"
-FORWARD = "chain c { type filter hook forward priority -10;"
 NAT = "chain c { type nat hook prerouting priority -110;"
 
 
@@ -209,136 +202,6 @@ def test_a_probe_host_is_in_the_walled_garden(venue: Venue, gateway: Gateway) ->
     told = found["Apple devices find the portal"]
     assert "gets through to the Internet before the grant" in told.detail
     assert "walled garden" in told.todo
-
-
-# -- what guests may and may not ------------------------------------------------------------------
-
-
-def test_port_443_is_dropped(venue: Venue, gateway: Gateway) -> None:
-    with nft(gateway.namespace, f"{FORWARD} tcp dport 443 drop; }}"):
-        found = faults(venue, "walls")
-    assert found.keys() == {SECURE}
-    assert "dropped in silence" in found[SECURE].detail
-
-
-def test_port_443_is_intercepted(venue: Venue, gateway: Gateway) -> None:
-    with nft(gateway.namespace, f'{NAT} iifname "{BRIDGE}" tcp dport 443 redirect to :8443; }}'):
-        found = faults(venue, "walls")
-    assert found.keys() == {SECURE}
-    assert "a certificate that is not its own" in found[SECURE].detail
-
-
-def test_quic_is_dropped(venue: Venue, gateway: Gateway) -> None:
-    with nft(gateway.namespace, f"{FORWARD} udp dport 443 drop; }}"):
-        found = faults(venue, "walls")
-    assert found.keys() == {"QUIC is refused at once (UDP 443)"}
-
-
-def test_the_gate_is_stopped_then_the_staff_pages_are_open_then_the_table_goes(
-    venue: Venue, gateway: Gateway
-) -> None:
-    gateway.stop("gate")
-    try:
-        found = faults(venue, "online")
-        assert found.keys() == {"gate"}
-        assert "nobody new comes online" in found["gate"].detail
-        rule = ("insert", "rule", "inet", "wificrm", "to_box", "tcp", "dport", "8081", "accept")
-        gateway.namespace.run("nft", *rule)
-        found = faults(venue, "walls")
-        # Without the gate nobody isolates the ports of the phones that are played.
-        assert found.keys() == {"gate", "Staff pages are out of reach", "Guests do not reach each other"}
-        assert f"guests reach them at {ADDRESS4}:8081" in found["Staff pages are out of reach"].detail
-        gateway.namespace.run("nft", "delete", "table", "inet", "wificrm")
-        found = faults(venue)
-        assert found.keys() == {"gate", "firewall table"}
-        assert "our table is not in the kernel" in found["firewall table"].detail
-    finally:
-        gateway.start_gate()
-        gateway.wait("gate")
-    assert eventually(lambda: not faults(venue))
-
-
-# -- the way to the Internet ----------------------------------------------------------------------
-
-
-def test_the_uplink_is_dead(venue: Venue) -> None:
-    cut = 'chain c { type filter hook prerouting priority -400; iifname "venue" drop; }'
-    with nft(venue.internet.namespace, cut):
-        found = faults(venue, "names", "portal", "walls", "online")
-    assert found.keys() == {"uplink"}
-    assert "dead: none of 8.8.8.8" in found["uplink"].detail
-
-
-def test_another_firewall_drops_what_is_forwarded(venue: Venue, gateway: Gateway) -> None:
-    with nft(gateway.namespace, f'{FORWARD} oifname "uplink0" drop; }}'):
-        found = faults(venue, "online")
-    assert found.keys() == {"The Internet answers"}
-    assert "nothing passes" in found["The Internet answers"].detail
-    assert "table inet foreign drops what is forwarded" in found["The Internet answers"].todo
-    with nft(gateway.namespace, f"{FORWARD} policy drop; }}"):
-        found = faults(venue)
-    assert found.keys() == {"gateway"}
-    assert "chain c of table inet foreign drops by default" in found["gateway"].detail
-
-
-def test_forwarding_is_off(venue: Venue, gateway: Gateway) -> None:
-    gateway.namespace.sysctl({"net.ipv4.ip_forward": 0})
-    try:
-        found = faults(venue, "online")
-    finally:
-        gateway.namespace.sysctl({"net.ipv4.ip_forward": 1})
-    assert found.keys() == {"forwarding", "The Internet answers"}
-    assert "nothing passes over IPv4" in found["The Internet answers"].detail
-    assert "forwarding is off, see above" in found["The Internet answers"].todo
-
-
-# -- the box --------------------------------------------------------------------------------------
-
-
-def test_the_disk_is_full(venue: Venue, gateway: Gateway, tmp_path: Path) -> None:
-    """The stores lie on a small disk; the portal is left alone with its own."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", tmp_path], check=True)
-    try:
-        settings = load_settings(gateway.settings)
-        for name in ("crm.db", "access.db"):
-            with contextlib.closing(sqlite3.connect(gateway.home / "data" / name)) as store:
-                store.execute("VACUUM INTO ?", (str(tmp_path / name),))
-        stores = msgspec.structs.replace(
-            settings.store, crm=str(tmp_path / "crm.db"), access=str(tmp_path / "access.db")
-        )
-        found = faults(venue, settings=msgspec.structs.replace(settings, store=stores))
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
-    assert found.keys() == {"disk"}
-    assert "full: " in found["disk"].detail
-
-
-def test_the_clock_shows_1970(gateway: Gateway, tmp_path: Path) -> None:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
-    faked = (f"LD_PRELOAD={library}", "FAKETIME=@1970-01-01 00:10:00", "FAKETIME_DONT_FAKE_MONOTONIC=1")
-    command = gateway._wificrm("doctor", "--quick", "--json", environment=faked)
-    done = subprocess.run(
-        gateway.namespace.command(*command), capture_output=True, text=True, timeout=30, check=False
-    )
-    assert done.returncode == 1, done.stderr
-    found = {each["what"]: each for each in msgspec.json.decode(done.stdout) if each["state"] == "fault"}
-    assert found.keys() == {"clock"}
-    assert "1970-01-01" in found["clock"]["detail"]
-
-
-def test_a_store_is_of_an_older_schema(venue: Venue, gateway: Gateway) -> None:
-    with contextlib.closing(sqlite3.connect(gateway.home / "data/crm.db")) as store:
-        [(now,)] = store.execute("SELECT version_num FROM alembic_version").fetchall()
-        with store:
-            store.execute("UPDATE alembic_version SET version_num = '0000'")
-        try:
-            found = faults(venue)
-        finally:
-            with store:
-                store.execute("UPDATE alembic_version SET version_num = ?", (now,))
-    assert found.keys() == {"crm store"}
-    assert "of an older schema" in found["crm store"].detail
-    assert found["crm store"].todo == "run: wificrm migrate"
 
 
 def test_at_last_all_is_well_again(venue: Venue) -> None:
