@@ -257,3 +257,29 @@ def test_the_agent_says_how_it_stands(halls: ThinVenue) -> None:
     assert "hall1: connected to portal.lab.example for" in router.script("wificrm-agent", "check")
     shown = halls.portal.connected()
     assert shown == {"hall1": True, "hall2": True, "hall3": True}
+
+
+def test_who_is_let_in_again_gets_the_new_time_and_a_fresh_count(halls: ThinVenue, phone: ThinPhone) -> None:
+    skip(phone)
+    router = halls.routers[0]
+    for family in (4, 6):
+        for way in ((), ("-R",)):
+            Traffic(cast("Venue", halls)).run(phone.namespace, "-n", "2M", *way, family=family)
+
+    def order(*words: str) -> tuple[int, int, int]:
+        """(seconds left, bytes up, bytes down) once the agent has done it."""
+        script = f'. "$WIFICRM_LIBRARY/wificrm-agent"; {" ".join(words)}; leases'
+        told = router.namespace.run(*router.environment(), router.home / "bin/ash", "-c", script)
+        lease = next(line.split() for line in told.splitlines() if line.startswith(f"lease {phone.mac} "))
+        return int(lease[2]), int(lease[3]), int(lease[4])
+
+    seconds, up, down = order("true")
+    assert seconds > 14_000
+    assert up > 2_000_000
+    assert down > 2_000_000
+    seconds, kept_up, kept_down = order("allow", phone.mac, "500", "0")
+    assert 490 < seconds <= 500
+    assert (kept_up >= up, kept_down >= down) == (True, True)
+    seconds, up, down = order("allow", phone.mac, "9000", "1")
+    assert 8990 < seconds <= 9000
+    assert (up < 100_000, down < 100_000) == (True, True)

@@ -208,6 +208,8 @@ NONSENSE: Sequence[str | bytes] = (
     "allow 00:00:00:00:00:00 60 1",
     "allow 02:1a:b0:00:00:1 60 1",
     "allow 02:1:ab0:00:00:01 60 1",
+    "allow 02::::00:00:00:01 60 1",
+    "allow 02:1a:b0:00:00:0: 60 1",
     "allow * 60 1",
     "allow $(reboot) 60 1",
     f"allow {MAC},{OTHER} 60 1",
@@ -251,7 +253,8 @@ def test_nobody_is_let_in_before_the_portal_has_proved_itself(router: Router) ->
 
 def redirect(router: Router, **environment: str) -> tuple[str, dict[str, str], str]:
     """(status, headers, body) that the redirect gives to a guest at 192.168.60.20."""
-    router.program("ip", f"[ \"$4\" = 192.168.60.20 ] && echo '192.168.60.20 lladdr {MAC} REACHABLE'; true")
+    neighbour = f"[ \"$4\" != 192.168.60.20 ] || echo '192.168.60.20 lladdr {MAC} REACHABLE'"
+    router.program("ip", f'echo "$@" >>{router.folder}/neighbours; {neighbour}')
     given = {"REMOTE_ADDR": "192.168.60.20", "SERVER_ADDR": "192.168.60.1", "REQUEST_URI": "/", **environment}
     done = router.run(SCRIPTS / "wificrm-redirect", **given)
     assert (done.returncode, done.stderr) == (0, "")
@@ -302,6 +305,9 @@ def test_who_is_not_on_the_guests_network_gets_no_signature(router: Router, addr
     publish(router)
     location = redirect(router, REMOTE_ADDR=address)[1]["Location"]
     assert location == "http://192.168.60.1/wificrm-away"
+    (router.folder / "neighbours").touch()
+    words = [line.split() for line in (router.folder / "neighbours").read_text().splitlines()]
+    assert all(each[:3] == ["neigh", "show", "to"] and each[4:] == ["dev", "br-guest"] for each in words)
 
 
 def test_an_old_secret_signs_nothing(router: Router) -> None:
