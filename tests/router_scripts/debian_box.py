@@ -143,29 +143,25 @@ class Box:
         alone = ["unshare", "--mount", "--pid", "--ipc", "--uts", "--cgroup", "--fork", "--kill-child"]
         with (self.folder / "console.log").open("wb") as console:
             self._started = subprocess.Popen(
-                [*inside, "sh", "-c", script, "sh", *alone, "sh", "-c", _START, "sh", self.root],
+                ["sh", "-c", script, "sh", *inside, *alone, "sh", "-c", _START, "sh", self.root],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + BOOT_SECONDS
-        while self._state() not in ("running", "degraded"):
+        while not self._is_up():
             if time.monotonic() > until or self._started.poll() is not None:
                 raise RuntimeError(
                     f"the box does not boot: {(self.folder / 'console.log').read_text()[-800:]}"
                 )
             time.sleep(0.1)
 
-    def _state(self) -> str:
+    def _is_up(self) -> bool:
         assert self._started is not None
-        children = Path(f"/proc/{self._started.pid}/task/{self._started.pid}/children").read_text().split()
-        if not children:
-            return ""
-        first = Path(f"/proc/{children[0]}/comm")
+        below = Path(f"/proc/{self._started.pid}/task/{self._started.pid}/children").read_text().split()
         with contextlib.suppress(OSError):
-            if first.read_text().strip() != "systemd":
-                return ""
-            self._init = int(children[0])
-            return self.run("systemctl", "is-system-running", check=False, timeout=30).stdout.strip()
-        return ""
+            if below and Path(f"/proc/{below[0]}/comm").read_text().strip() == "systemd":
+                self._init = int(below[0])
+                return self.systemctl("is-active", "basic.target") == "active"
+        return False
 
     def systemctl(self, *words: str) -> str:
         """What systemctl prints; its exit code is not looked at."""

@@ -272,9 +272,15 @@ def test_an_upgrade_without_a_backup_is_refused_and_changes_nothing(image: Box):
 
 
 class Venue:
-    """The box, booted, between an internet and its guests."""
+    """The box, booted, between an internet and its guests; *trouble* is done to it before."""
 
-    def __init__(self, folder: Path, layers: tuple[Path, ...], stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        layers: tuple[Path, ...],
+        stack: contextlib.ExitStack,
+        trouble: Callable[[Box], None] | None = None,
+    ) -> None:
         namespace.sweep()
         self.run = Run()
         stack.callback(self.run.close)
@@ -289,8 +295,15 @@ class Venue:
         self.box.path("/etc/resolv.conf").write_text(f"nameserver {RESOLVER4}\n")
         self.phones: list[Phone] = []
         stack.callback(self._take_phones_home)
+        if trouble:
+            trouble(self.box)
         self.box.boot(inside=["ip", "netns", "exec", self.network.name])
         self.internet.wait()
+        if not trouble:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when guests are served."""
         assert eventually(self.serves, within=30), self.box.journal("-u", "wificrm*")[-3000:]
 
     def serves(self) -> bool:
@@ -387,6 +400,29 @@ def test_a_booted_box_is_a_venue_and_its_processes_can_do_little(venue: Venue):
     venue.box.run("systemctl", "start", "wificrm-backup.service")
     (backup,) = venue.box.path(f"{DATA}/backups").iterdir()
     assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_box_that_started_with_a_mistake_in_its_settings_comes_up_once_it_is_corrected(
+    made: Made, tmp_path: Path
+):
+    right: list[str] = []
+
+    def break_settings(on: Box) -> None:
+        settings = on.path(SETTINGS)
+        right.append(settings.read_text())
+        settings.write_text(right[0] + "\n[venue.typo\n")
+
+    with contextlib.ExitStack() as stack:
+        venue = Venue(tmp_path / "box", made.layers, stack, break_settings)
+        # More starts than systemd allows a unit by default within ten seconds.
+        assert eventually(lambda: int(venue.box.shown(unit(""), "NRestarts")) > 5, within=40, every=0.5)
+        assert not venue.serves()
+        venue.box.path(SETTINGS).write_text(right[0])
+        venue.box.run("systemctl", "reload-or-restart", "wificrm-gateway")
+        venue.wait()
+        phone = venue.phone()
+        journey.skip(phone)
+        assert journey.is_online(phone)
 
 
 def test_an_upgrade_and_the_way_back_keep_everybody_online(venue: Venue):
