@@ -117,9 +117,16 @@ def _play(
 
 def _play_parts(play: Play, parts: Collection[Part]) -> list[Finding]:
     joined = join(play, thorough="join" in parts)
-    findings = _play_rest(play, parts) if play.lease else []
+    findings = _play_rest(play, parts) if play.lease else _skip_rest(play, parts)
     # At the end, for others may take their time to speak up.
     return [*joined, *(others(play) if "join" in parts else []), *findings]
+
+
+def _skip_rest(play: Play, parts: Collection[Part]) -> list[Finding]:
+    notes = Notes("join", play.network.name)
+    if set(parts) != {"join"}:
+        notes.skip(PHONE, "goes no further without an address; the rest is not looked at")
+    return notes.findings
 
 
 def _play_rest(play: Play, parts: Collection[Part]) -> list[Finding]:

@@ -84,7 +84,7 @@ def _tell_internet(notes: Notes, settings: Settings, *, four: bool) -> None:
         notes.fault(
             "uplink",
             f"dead: none of {', '.join(LANDMARKS[4])} answers over {interface}",
-            f"{_CABLE}; guests see the portal, and after it nothing",
+            f"{_CABLE}; until then most phones show no portal, for they find no names",
         )
 
 

@@ -12,7 +12,6 @@ from captive.doctor.phone.probes import HOSTS, HTTPS_PROBE, LOCAL_NAME
 from captive.doctor.phone.resolving import NOERROR, NXDOMAIN, resolve
 from captive.doctor.play import Play
 from captive.doctor.uplink import LANDMARKS
-from captive.kernel.isolation import isolation_problems
 
 SECURE = "Secure pages are refused at once (port 443)"
 QUIC = "QUIC is refused at once (UDP 443)"
@@ -45,8 +44,14 @@ def walls(play: Play) -> list[Finding]:
     _tell_out(notes, play)
     tell_box(notes, play)
     if apart.result():
-        told = next(iter(isolation_problems([play.network.interface])), "frames go from port to port")
-        notes.fault(APART, told.partition(";")[0], "start the gate: wificrm gate isolates the ports")
+        down = "gate" in play.box.faults
+        notes.fault(
+            APART,
+            "ports of the bridge are not isolated" + (", for the gate does not run" if down else ""),
+            "see the gate, above"
+            if down
+            else "see the gate's log: does this kernel know isolated ports (4.18)?",
+        )
     else:
         notes.ok(APART, "what one says to all does not come to another (over the bridge)")
     return notes.findings
