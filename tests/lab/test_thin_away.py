@@ -102,7 +102,7 @@ def test_while_the_link_is_cut_leases_run_on_and_afterwards_all_is_put_right(
         halls.portal.wificrm("device", "end", leaving.mac)
         assert leaving.mac in shut.allowed()
         shut.heal()
-        halls.wait(60)
+        halls.wait(60, only=shut)
         assert eventually(lambda: not {leaving.mac, strange} & shut.allowed().keys(), within=15)
     assert before - 120 < shut.allowed()[phone.mac] <= before
     assert eventually(lambda: is_online(phone))
@@ -117,7 +117,7 @@ def test_an_agent_that_is_killed_leaves_nobody_behind(halls: ThinVenue, phone: T
     assert is_online(phone)
     shut.start_agent()
     assert eventually(lambda: shut.log("agent").count("connected") > said, within=20)
-    halls.wait()
+    halls.wait(only=shut)
     assert before - 60 < shut.allowed()[phone.mac] <= before
     assert is_online(phone)
     streams = f"data-binary.*{shut.run_folder}/greeting"
@@ -135,14 +135,14 @@ def test_clocks_that_jump_end_nothing(halls: ThinVenue, phone: ThinPhone) -> Non
     shut.stop("agent")
     halls.portal.restart()
     shut.start_agent()
-    halls.wait()
+    halls.wait(only=shut)
     for portal, router in ((2 * DAY, -DAY // 2), (-DAY // 2, 30 * DAY), (0, 0)):
         clocks[0].write_text(f"{portal:+d}")
         clocks[1].write_text(f"{router:+d}")
         time.sleep(2.5)  # the book and the router are compared every two seconds
         assert before - 120 < shut.allowed()[phone.mac] <= before
         assert is_online(phone)
-    halls.wait()
+    halls.wait(only=shut)
     check_not_asked_again(phone)
     with halls.phone(shut) as other:
         skip(other)

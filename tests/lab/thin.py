@@ -372,12 +372,14 @@ class ThinVenue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait(self, timeout: float = 30) -> None:
-        """Return when every router is connected, as both sides say. Raises RuntimeError with their logs."""
+    def wait(self, timeout: float = 30, *, only: ThinRouter | None = None) -> None:
+        """Return when every router (or the *only* one) is connected, as both sides say.
+
+        Raises RuntimeError with their logs.
+        """
         until = time.monotonic() + timeout
-        while not (
-            all(each.is_connected() for each in self.routers) and all(self.portal.connected().values())
-        ):
+        routers = [only] if only else self.routers
+        while not all(each.is_connected() and self.portal.connected()[each.name] for each in routers):
             if time.monotonic() > until:
                 logs = [f"{each.name}: {each.log('agent')}" for each in self.routers]
                 raise RuntimeError("\n".join(["not connected", *logs, self.portal.log("portal")]))
