@@ -28,7 +28,7 @@ ROUTER, ALONE6, NAMED6 = (
     "Only this box is the IPv6 router",
     "IPv6 names the portal",
 )
-SLAAC_SECONDS = 1.0
+SLAAC_SECONDS = 2.0
 _UNPLUG = "unplug it: find its MAC in the switches' tables (a home router plugged in by its LAN side?)"
 
 

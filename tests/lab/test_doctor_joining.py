@@ -1,6 +1,7 @@
 """Faults that phones meet as they join and look for the portal: each planted, named, nothing else blamed."""
 
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from captive.doctor.phone import joining
 from tests.lab.doctoring import ROGUE_MAC, faults, findings, nft, provider_with, resolver_with, rogue
-from tests.lab.gateway import ADDRESS4, BRIDGE, NAME, Gateway
+from tests.lab.gateway import ADDRESS4, BRIDGE, HTTP_PORT, NAME, Gateway
 from tests.lab.venue import Venue, eventually
 
 pytestmark = pytest.mark.lab
@@ -154,9 +155,15 @@ def replaced(gateway: Gateway) -> Iterator[Path]:
 
 def is_sent_to(gateway: Gateway, scheme: str) -> bool:
     """Whether the portal has noticed which certificate it has."""
-    wanted = f"Location: {scheme}://{NAME}/"
-    ask = ("curl", "-si", "-H", "Host: odd.example", f"http://{ADDRESS4}:8080/")
-    return eventually(lambda: wanted in gateway.namespace.run(*ask))
+
+    def location() -> bytes:
+        with gateway.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(5)
+            sock.connect((ADDRESS4, HTTP_PORT))
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: odd.example\r\nConnection: close\r\n\r\n")
+            return sock.recv(4096)
+
+    return eventually(lambda: f"Location: {scheme}://{NAME}/".encode() in location())
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,9 @@ from captive.doctor.phone.resolving import MakeSocket
 GATHER_SECONDS = 4.5
 """For which others are waited for: many servers first ping for three seconds the address that they will offer."""
 OFFER_SECONDS = 4.0
-ROUTER_SECONDS = 1.2
+ROUTER_SECONDS = 2.0
 """A router answers within half a second (RFC 4861, 6.2.6)."""
-_AGAIN_SECONDS = 1.3
+_AGAIN_SECONDS = 0.9
 _OUTGOING = 4
 _BROADCAST = b"\xff" * 6
 _ICMP6_FILTER = 1
