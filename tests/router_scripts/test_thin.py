@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -161,6 +162,22 @@ def test_what_is_signed_and_next_is_carried_out(router: Router) -> None:
     told = (router.memory / "redirect").read_text().split()
     assert told[:3] == ["wifi.example", "hall2", SALT]
     assert (router.memory / "hosts.garden").read_text().split() == ["a.example"]
+
+
+def test_who_is_shut_out_is_sent_off_every_radio(router: Router) -> None:
+    said = router.folder / "ubus"
+    listing = "[ $1 != list ] || printf '%s\\n' hostapd.phy0-ap0 hostapd.phy1-ap0"
+    router.program("ubus", f'{listing}; [ $1 != call ] || printf "%s\\n" "$*" >>{said}; exit 0')
+    router.hear(stream(*OPENING, f"deny {MAC} {OTHER}"))
+    until = time.monotonic() + 20
+    while (not said.exists() or len(said.read_text().splitlines()) < 4) and time.monotonic() < until:
+        time.sleep(0.05)
+    words = '{"addr":"%s","reason":1,"deauth":true,"ban_time":0}'
+    assert said.read_text().splitlines() == [
+        f"call hostapd.{radio} del_client {words % mac}"
+        for radio in ("phy0-ap0", "phy1-ap0")
+        for mac in (MAC, OTHER)
+    ]
 
 
 ALLOW = f"allow {MAC} 14400 0"
@@ -483,3 +500,42 @@ def test_the_firewall_table_is_made_from_uci_too(openwrt: OpenWrt) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert 'iifname "br-guest" goto upstream' in done.stdout
     assert "masquerade" not in done.stdout  # the router's own firewall does it
+
+
+RC = """
+for f in procd_open_instance procd_set_param procd_close_instance procd_add_reload_trigger procd_add_interface_trigger
+do eval "$f() {{ echo $f \\"\\$*\\" >>{calls}; }}"; done
+stop() {{ echo stop >>{calls}; }}
+"""
+
+
+def service(router: OpenWrt, function: str) -> list[str]:
+    """What the init script's *function* calls; programs and procd's functions are recorders."""
+    for name in ("table", "thin-setup", "agent"):
+        router.recorder(f"wificrm-{name}")
+    rc, init = router.folder / "rc", router.folder / "init"
+    rc.write_text(RC.format(calls=router.calls))
+    init.write_text((SCRIPTS / "wificrm-thin.init").read_text().replace("/usr/sbin/", ""))
+    router.calls.write_text("")
+    done = router.run("-uc", f". {rc}; . {init}; {function}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return router.said()
+
+
+def test_the_service_puts_the_table_up_before_it_runs_the_agent(openwrt: OpenWrt) -> None:
+    calls = service(openwrt, "start_service")
+    assert calls[:2] == ["wificrm-table apply", "procd_open_instance agent"]
+    assert "procd_set_param command wificrm-agent run" in calls
+    assert service(openwrt, "setup") == ["wificrm-table apply", "wificrm-thin-setup apply"]
+    assert service(openwrt, "remove") == ["stop", "wificrm-thin-setup remove", "wificrm-table remove"]
+    init = (SCRIPTS / "wificrm-thin.init").read_text()
+    start = next(
+        int(line.split("=")[1].split()[0]) for line in init.splitlines() if line.startswith("START=")
+    )
+    assert start < 19  # where OpenWrt starts its firewall
+
+
+def test_a_service_that_is_not_wanted_does_nothing(openwrt: OpenWrt) -> None:
+    openwrt.batch("set wificrm.thin.enabled='0'\n")
+    assert service(openwrt, "start_service") == []
+    assert service(openwrt, "setup") == ["stop", "wificrm-thin-setup remove", "wificrm-table remove"]
