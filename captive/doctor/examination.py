@@ -86,21 +86,8 @@ def _play(
 ) -> list[Finding]:
     """One phone from its joining to its leaving; runs in a thread of its own."""
     notes = Notes("join", network.name)
-    link = find_link(network.interface)
-    if link is None:
-        notes.skip(PHONE, f"cannot be played: there is no interface {network.interface} (above)")
-        return notes.findings
-    if not link.is_bridge:
-        notes.warn(
-            PHONE,
-            f"cannot be played: {network.interface} is no bridge, so nothing can be plugged in beside the guests",
-            f"try it with a real one; or make a bridge with {network.interface} as its port",
-        )
-        return notes.findings
-    try:
-        phone = Handset(network.interface, link)
-    except OSError as error:
-        notes.warn(PHONE, f"cannot be played: {error.strerror or error}", "try it with a real one")
+    phone = _make_phone(notes, network)
+    if phone is None:
         return notes.findings
     play = Play(box, network, phone, trials, stop)
     try:
@@ -113,6 +100,31 @@ def _play(
                 release(phone, play.lease)
         play.close()
         phone.close()
+
+
+def _make_phone(notes: Notes, network: Network) -> Handset | None:
+    """A phone on *network*; None where none can be, which is noted."""
+    name, link = network.interface, find_link(network.interface)
+    if link is None:
+        notes.skip(PHONE, f"cannot be played: there is no interface {name} (above)")
+    elif not link.is_bridge:
+        notes.warn(
+            PHONE,
+            f"cannot be played: {name} is no bridge, so nothing can be plugged in beside the guests",
+            f"try it with a real one; or make a bridge with {name} as its port",
+        )
+    elif link.has_spanning_tree:
+        notes.warn(
+            PHONE,
+            f"cannot be played: {name} speaks the spanning tree protocol, and a new port is silent for 30 s",
+            f"turn that off, one bridge needs none: ip link set {name} type bridge stp_state 0",
+        )
+    else:
+        try:
+            return Handset(name, link)
+        except OSError as error:
+            notes.warn(PHONE, f"cannot be played: {error.strerror or error}", "try it with a real one")
+    return None
 
 
 def _play_parts(play: Play, parts: Collection[Part]) -> list[Finding]:

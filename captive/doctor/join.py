@@ -98,8 +98,7 @@ def _tell_none(notes: Notes, play: Play, *, offered: bool) -> None:
         notes.fault(
             ADDRESS,
             f"got none within {OFFER_SECONDS:.0f} s, though dnsmasq runs and has addresses",
-            "look for what drops UDP port 67 (nft list ruleset); is the spanning tree protocol on at the bridge? "
-            "It keeps a new port silent for 30 s",
+            "look for what drops UDP port 67: nft list ruleset",
         )
 
 

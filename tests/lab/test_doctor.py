@@ -136,3 +136,14 @@ def test_an_interface_that_is_no_bridge_is_told_and_left_alone(venue: Venue) -> 
         namespace.ip(f"link delete {bridge}", f"link set was-bridge name {bridge}")
     assert [(each.what, each.state) for each in told] == [("A phone", "warning")]
     assert f"{bridge} is no bridge" in told[0].detail
+
+
+def test_a_bridge_on_which_a_new_port_is_silent_is_no_fault(venue: Venue) -> None:
+    bridge, namespace = bridge_of(REPEATER), venue.gateway.namespace
+    namespace.ip(f"link set {bridge} type bridge stp_state 1")
+    try:
+        told = [each for each in findings(venue, "names") if each.network == REPEATER]
+    finally:
+        namespace.ip(f"link set {bridge} type bridge stp_state 0")
+    assert [(each.what, each.state) for each in told] == [("A phone", "warning")]
+    assert f"ip link set {bridge} type bridge stp_state 0" in told[0].todo

@@ -28,8 +28,13 @@ _CLONE_NEWNET = 0x4000_0000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class _BridgeData(msgspec.Struct, frozen=True):
+    stp_state: int = 0
+
+
 class _LinkInfo(msgspec.Struct, frozen=True):
     info_kind: str = ""
+    info_data: _BridgeData = _BridgeData()
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -43,6 +48,11 @@ class Link(msgspec.Struct, frozen=True):
     def is_bridge(self) -> bool:
         """Whether ports can be joined to it."""
         return self.linkinfo.info_kind == "bridge"
+
+    @property
+    def has_spanning_tree(self) -> bool:
+        """Whether a new port stays silent for half a minute."""
+        return self.linkinfo.info_data.stp_state != 0
 
 
 def find_link(interface: str) -> Link | None:
