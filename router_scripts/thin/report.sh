@@ -64,7 +64,11 @@ write_report() { # APPLIED: read before the table is, so that the table holds at
 }
 
 leases() { # lease MAC SECONDS UP DOWN: bytes as frames, with 14 bytes of header each, like the portal's own box
-	for set in allowed up marks down; do nft list set inet wificrm "$set" || true; done 2>/dev/null | tr '{},' '\n' | awk '
+	local set
+	for set in allowed up marks down; do
+		# Somebody flushed it: from now on it is there again, and the portal puts back who is missing.
+		nft list set inet wificrm "$set" || [ "$set" != allowed ] || { "$program_table" apply && look_up_once; } >&2
+	done 2>/dev/null | tr '{},' '\n' | awk '
 		function seconds(text,    total, part) {
 			total = 0
 			while (match(text, /^[0-9]+(ms|[dhms])/)) {

@@ -9,7 +9,7 @@ import pytest
 from tests.lab import thin
 from tests.lab.internet import STRAY4, STRAY6
 from tests.lab.journey import BROWSER, is_online, page_of, skip
-from tests.lab.thin import PORTAL, ThinPhone, ThinRouter, ThinVenue
+from tests.lab.thin import PORTAL, PORTAL4, PORTAL6, ThinPhone, ThinRouter, ThinVenue
 from tests.lab.venue import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(thin.missing()), reason=thin.missing() or "-")]
@@ -122,6 +122,20 @@ def test_an_agent_that_is_killed_leaves_nobody_behind(halls: ThinVenue, phone: T
     assert is_online(phone)
     streams = f"data-binary.*{shut.run_folder}/greeting"
     assert eventually(lambda: shut.namespace.run("pgrep", "-fc", streams).strip() == "1", within=15)
+
+
+def test_a_table_that_somebody_flushed_is_put_back(halls: ThinVenue, phone: ThinPhone) -> None:
+    shut = halls.routers[0]
+    before = shut.allowed()[phone.mac]
+    shut.namespace.run("nft", "flush", "ruleset")
+    assert eventually(lambda: "chain upstream" in shut.namespace.run("nft", "list", "ruleset"), within=25)
+    assert eventually(lambda: before - 60 < shut.allowed().get(phone.mac, 0) <= before, within=15)
+    assert eventually(lambda: is_online(phone))
+    check_not_asked_again(phone)
+    with halls.phone(shut) as stranger:
+        assert eventually(
+            lambda: stranger.tcp(PORTAL4, 443) == stranger.tcp(PORTAL6, 443) == "open", within=5
+        )
 
 
 def test_clocks_that_jump_end_nothing(halls: ThinVenue, phone: ThinPhone) -> None:
