@@ -118,7 +118,7 @@ def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
     elif looks:
         notes.warn(
             what,
-            f"{looks[0].probe.url}: {looks[0].detail}; these devices will say that there is no Internet",
+            f"{looks[0].probe.url}: {looks[0].detail}; these devices may say that there is no Internet",
             "others are well: the maker's host does not answer, or the provider keeps it away",
         )
     else:

@@ -67,6 +67,7 @@ PROBES = (
     Probe("Honor", _CHROME, "http://connectivitycheck.platform.hihonorcloud.com/generate_204"),
     Probe("OPPO", _CHROME, "http://conn1.oppomobile.com/generate_204"),
     Probe("vivo", _CHROME, "http://wifi.vivo.com.cn/generate_204"),
+    Probe("Samsung", _CHROME, "http://connectivitycheck.gstatic.com/generate_204"),
     Probe("Samsung", _CHROME, "http://d2uzsrnmmf6tds.cloudfront.net/generate_204"),
 )
 
