@@ -18,6 +18,7 @@ from tests.lab.venue import Venue, eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(thin.missing()), reason=thin.missing() or "-")]
 
+RATE = 40_000
 PROBE = "http://connectivitycheck.gstatic.com/generate_204"
 
 
@@ -25,7 +26,8 @@ PROBE = "http://connectivitycheck.gstatic.com/generate_204"
 def halls() -> Iterator[ThinVenue]:
     """Three routers, one portal."""
     garden = 'walled_garden = ["garden.example", "*.www.garden.example"]'
-    with ThinVenue("hall1", "hall2", "hall3", garden=garden) as built:
+    grant = f"down_kbit = {RATE}\nup_kbit = {RATE}"
+    with ThinVenue("hall1", "hall2", "hall3", garden=garden, grant=grant) as built:
         yield built
 
 
@@ -160,6 +162,16 @@ def test_what_was_taken_arrives_at_the_portal(halls: ThinVenue, phone: ThinPhone
         )
 
     assert eventually(arrived, within=25, every=0.5), (runs, halls.portal.taken()[f"hall1 {phone.mac}"])
+
+
+@pytest.mark.parametrize(
+    "way", [(), ("-R",), ("-R", "-u", "-b", "200M")], ids=["up", "down", "datagrams down"]
+)
+def test_nobody_gets_more_than_the_rate(halls: ThinVenue, phone: ThinPhone, way: tuple[str, ...]) -> None:
+    skip(phone)
+    carried = Traffic(cast("Venue", halls)).run(phone.namespace, "-t", "2", *way)
+    # The bucket holds one second of it; without a limit the lab carries twenty times as much.
+    assert RATE / 2 < carried.kbit < RATE * 1.8
 
 
 def test_who_is_sent_back_is_out_at_once(halls: ThinVenue, phone: ThinPhone) -> None:
