@@ -166,7 +166,11 @@ def guest_pages(language: str, accent: str = ACCENT) -> dict[str, str]:
             here="/venue",
         ),
         "rules": page(
-            "captive/rules.html", here="/rules", minutes=60, connection_log=ConnectionLogSection(enabled=True)
+            "captive/rules.html",
+            here="/rules",
+            minutes=60,
+            connection_log=ConnectionLogSection(enabled=True),
+            by_cookie=True,
         ),
         "outside": page("captive/outside.html"),
         "announcement": page("campaigns/announcement.html", announcement=NEWS[0], here="/announcements/1"),
