@@ -74,6 +74,14 @@ def test_one_capability_each_for_who_needs_one(unit: str, capability: str):
     assert has["CapabilityBoundingSet"] == has["AmbientCapabilities"] == capability
 
 
+@pytest.mark.parametrize(
+    "name", [name for name in EXPOSURE if name not in ("wificrm-gateway", "wificrm-backup")]
+)
+def test_what_failed_often_is_started_again_all_the_same(name: str):
+    has = directives(f"{name}.service")
+    assert (has["Restart"], has["StartLimitIntervalSec"]) == ("always", "0")
+
+
 def test_nobody_shares_a_user_with_who_reads_what_strangers_send():
     users = [
         directives(f"{name}.service")["User"] for name in EXPOSURE if "User" in directives(f"{name}.service")
