@@ -38,10 +38,7 @@ async def wish(portal: Portal, guest: Guest, verb: str) -> None:
 
 def rows(path: str, *tables: str) -> dict[str, int]:
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
-        return {
-            table: store.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]
-            for table in tables
-        }
+        return {table: store.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0] for table in tables}
 
 
 async def test_it_goes_online_out_of_hours_and_leaves_nothing(tmp_path: Path) -> None:
