@@ -20,6 +20,7 @@ from captive.box.check import Part, find_problems
 from captive.box.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
 from captive.box.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
 from captive.certificate import judge_served, offered_api
+from captive.kernel.bridge_address import keep_addresses
 from captive.kernel.firewall import Firewall, FirewallError
 from captive.kernel.isolation import isolate_ports, isolation_problems
 from captive.kernel.ruleset import render_ruleset
@@ -102,6 +103,7 @@ def is_whole(settings: Settings) -> bool:
 
 def _put_up(settings: Settings, firewall: Firewall, memory: Memory) -> None:
     _tell(firewall.apply)
+    keep_addresses(_bridges(settings))
     isolate_ports(_bridges(settings))
     _set_sysctls(settings, memory)
     api, text = _texts(settings)

@@ -267,3 +267,29 @@ def test_plan_shows_all_that_apply_would_do():
     text = box.plan(Settings())
     for part in ("table inet wificrm", "dhcp-range=192.168.50.2", "net/ipv4/ip_forward = 1", "dnsmasq.conf"):
         assert part in text
+
+
+def test_the_guests_bridge_keeps_its_address_when_a_port_comes_and_goes(venue: SmallVenue):
+    """Phones would go on sending to the former one, and be offline for many seconds."""
+
+    def ip(words: str) -> None:
+        venue.box.run("ip", *words.split())
+
+    def address() -> str:
+        return venue.box.run("cat", "/sys/class/net/br-guest/address").stdout.strip()
+
+    ip("link set br-guest down")
+    ip("link set br-guest name port0")
+    ip("link add br-guest type bridge")
+    ip("link set port0 master br-guest")
+    for each in ("192.168.50.1/24", "fd50:7c3a:1::1/64"):
+        ip(f"address add {each} dev br-guest")
+    ip("link set port0 up")
+    ip("link set br-guest up")
+    command(venue, "apply")
+    before = address()
+    ip("link add port1 address 02:00:00:00:00:01 type veth peer name end1")
+    ip("link set port1 master br-guest up")
+    assert address() == before
+    ip("link delete port0")
+    assert address() == before

@@ -7,6 +7,8 @@ all needs none.
 import ast
 import contextlib
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +19,13 @@ from tests.security.stranger import Stranger
 
 ROOT = Path(__file__).parents[2]
 CALLS_OUT = {"urllib.request", "http.client", "requests", "httpx", "ftplib", "smtplib", "aiohttp.client"}
-MAY_CALL = {"captive/certificate.py"}
-"""Shakes hands with the portal itself, at the address that the settings give it."""
+MAY_CALL = {
+    "captive/certificate.py",  # shakes hands with the portal itself, at the address that the settings give it
+    "captive/doctor/phone/web.py",  # the doctor's phone, in a process and a namespace of its own
+    "captive/watch/webhook.py",  # the watch's, to the one address that the settings name
+}
+ELSEWHERE = ("captive.doctor", "captive.watch")
+"""What is never read into the portal."""
 
 
 @pytest.fixture
@@ -84,3 +91,11 @@ def test_the_portal_imports_nothing_that_calls_out() -> None:
             ):
                 found.append(name)
     assert found == []
+
+
+def test_what_may_call_is_no_part_of_the_portal() -> None:
+    asks = (
+        f"import sys, captive.commands.serve; print([m for m in sys.modules if m.startswith({ELSEWHERE!r})])"
+    )
+    done = subprocess.run([sys.executable, "-c", asks], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
