@@ -57,7 +57,7 @@ def resolver_with(gateway: Gateway, change: Callable[[str], str], leases: str = 
             file.write(leases)
     process = gateway.namespace.start("dnsmasq", f"--conf-file={path}", log=gateway.home / "log/dnsmasq.log")
     try:
-        assert eventually(lambda: is_answering(gateway, process))
+        assert eventually(lambda: is_answering(gateway, process), within=30)
         yield
     finally:
         stop(process, kill=True)
