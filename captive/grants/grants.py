@@ -119,7 +119,8 @@ class Grants(Book):
         if not trial:
             self._journal.began(device, address)
         await self._gateway.allow({device: Terms(seconds)})
-        held.online = True
+        # It may have been granted once more meanwhile (seen by its radio and at the portal at once).
+        self._held.get(device, held).online = True
 
     async def extend(self, device: str) -> None:
         """Let the grant of *device* last longer, where it can (see `can_extend`). Raises `GatewayError`."""

@@ -184,3 +184,23 @@ async def test_why_a_grant_ended_is_counted(access: Store) -> None:
     grants._held[DEVICE].ends = asyncio.get_running_loop().time() - 1
     await grants.reconcile()
     assert grants.tally.ended == {("guest", "staff"): 2, ("guest", "time"): 1}
+
+
+class SlowGateway(OpenGateway):
+    """Takes a device at once, and says so a little later, as a router elsewhere."""
+
+    async def allow(self, leases: Mapping[str, Terms]) -> None:
+        """Remember the leases, then wait."""
+        await super().allow(leases)
+        await asyncio.sleep(0.1)
+
+
+async def test_who_is_granted_twice_at_once_is_online_as_soon_as_the_first_says_so(access: Store) -> None:
+    grants = await make(access, SlowGateway(), Clock())
+    first = asyncio.create_task(grants.grant(DEVICE))
+    await asyncio.sleep(0.07)
+    second = asyncio.create_task(grants.grant(DEVICE))
+    await first
+    assert not second.done()
+    assert grants.is_online(DEVICE)
+    await second
