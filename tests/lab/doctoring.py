@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from captive.doctor.examination import examine
@@ -55,9 +56,18 @@ def resolver_with(gateway: Gateway, change: Callable[[str], str], leases: str = 
     if leases:
         with (gateway.home / "state/dnsmasq.leases").open("a") as file:
             file.write(leases)
-    process = gateway.namespace.start("dnsmasq", f"--conf-file={path}", log=gateway.home / "log/dnsmasq.log")
+
+    def start() -> subprocess.Popen[bytes]:
+        return gateway.namespace.start("dnsmasq", f"--conf-file={path}", log=gateway.home / "log/dnsmasq.log")
+
+    process = start()
     try:
-        assert eventually(lambda: is_answering(gateway, process), within=30)
+        for _ in range(5):  # what was killed may hold its sockets a moment longer
+            if eventually(partial(is_answering, gateway, process), within=6):
+                break
+            stop(process, kill=True)
+            process = start()
+        assert is_answering(gateway, process), (gateway.home / "log/dnsmasq.log").read_text()
         yield
     finally:
         stop(process, kill=True)
