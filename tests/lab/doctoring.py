@@ -51,23 +51,18 @@ def nft(namespace: Namespace, table: str) -> Iterator[None]:
 def resolver_with(gateway: Gateway, change: Callable[[str], str], leases: str = "") -> Iterator[None]:
     """Our dnsmasq under a configuration that somebody edited by hand; with *leases* added to those it knows."""
     path = gateway.home / "state/dnsmasq.conf"
+    former = int((gateway.home / "state/dnsmasq.pid").read_text())
     gateway.kill9("dnsmasq")
+    assert eventually(partial(has_ended, former))  # it holds its sockets until then
     path.write_text(change(path.read_text()))
     if leases:
         with (gateway.home / "state/dnsmasq.leases").open("a") as file:
             file.write(leases)
 
-    def start() -> subprocess.Popen[bytes]:
-        return gateway.namespace.start("dnsmasq", f"--conf-file={path}", log=gateway.home / "log/dnsmasq.log")
-
-    process = start()
+    process = gateway.namespace.start("dnsmasq", f"--conf-file={path}", log=gateway.home / "log/dnsmasq.log")
     try:
-        for _ in range(5):  # what was killed may hold its sockets a moment longer
-            if eventually(partial(is_answering, gateway, process), within=6):
-                break
-            stop(process, kill=True)
-            process = start()
-        assert is_answering(gateway, process), (gateway.home / "log/dnsmasq.log").read_text()
+        said = gateway.home / "log/dnsmasq.log"
+        assert eventually(partial(is_answering, gateway, process)), said.read_text()
         yield
     finally:
         stop(process, kill=True)
@@ -75,6 +70,14 @@ def resolver_with(gateway: Gateway, change: Callable[[str], str], leases: str = 
         if leases:
             (gateway.home / "state/dnsmasq.leases").unlink()
         gateway.wificrm("gateway", "apply")
+
+
+def has_ended(pid: int) -> bool:
+    """Whether the process is gone, or waits only to be buried."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def is_answering(gateway: Gateway, process: subprocess.Popen[bytes]) -> bool:
