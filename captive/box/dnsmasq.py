@@ -17,6 +17,8 @@ from crm.settings import Network, Settings
 LEASES = "dnsmasq.leases"
 PIDFILE = "dnsmasq.pid"
 CONFIGURATION = "dnsmasq.conf"
+MAX_LEASES = 65536
+"""The addresses of a /16; dnsmasq's own limit is 1,000, less than a /22 has."""
 
 
 def render_dnsmasq(settings: Settings, *, api: str, revocation: Sequence[str]) -> str:
@@ -95,12 +97,13 @@ def _addresses(settings: Settings, api: str) -> list[str]:
         "# The probe by ping would hold every first offer back for seconds; phones probe by themselves.",
         "no-ping",
     ]
-    pool = 0
     for network in settings.networks:
         first, last = pool_of(network)
-        pool += int(last) - int(first) + 1
         lines.append(f"dhcp-range={first},{last},{network.net4.netmask},{network.lease}")
-    lines.append(f"dhcp-lease-max={min(pool, 65536)}")
+    lines += [
+        "# The ranges bound what is given. It would not start with more leases kept, of a range once wider.",
+        f"dhcp-lease-max={MAX_LEASES}",
+    ]
     sixes = [(network.net6, network.lease) for network in settings.networks if network.net6]
     if sixes:
         lines.append(

@@ -1,6 +1,7 @@
 """What goes wrong: processes killed, tables flushed, power cut. Whoever is online stays online."""
 
 import contextlib
+import time
 
 import pytest
 
@@ -76,6 +77,20 @@ def test_the_resolver_killed_is_brought_back_by_up(phone: Phone, gateway: Gatewa
     assert phone.resolve(STRAY_NAME)
     phone.leave()
     phone.join()
+
+
+def test_a_range_that_was_made_narrower_while_its_leases_last(phone: Phone, gateway: Gateway) -> None:
+    gateway.kill9("dnsmasq")
+    ends = int(time.time()) + 60
+    with (gateway.home / "state/dnsmasq.leases").open("a") as kept:
+        kept.writelines(
+            f"{ends} 02:ee:00:00:{n >> 8:02x}:{n & 255:02x} 10.9.{n >> 8}.{n & 255} * *\n"
+            for n in range(1, 1025)
+        )
+    gateway.wificrm("gateway", "apply")
+    phone.leave()
+    phone.join()
+    assert phone.resolve(STRAY_NAME)
 
 
 @pytest.mark.parametrize("what", ["flush ruleset", "delete table inet wificrm", "flush table inet wificrm"])
