@@ -132,9 +132,9 @@ class Pairing:
 
 
 def in_order(events: list[Event]) -> list[Event]:
-    """*events* by time; of the same second a begin before an end."""
-    rank = {"on": 0, "also": 1, "lost": 2, "off": 3}
-    return sorted(events, key=lambda event: (event.at, rank[event.kind]))
+    """*events*, kept in no order, by time; of the same second a begin before its resumption and its end."""
+    rank = {"on": 0, "also": 2, "lost": 3, "off": 4}
+    return sorted(events, key=lambda event: (event.at, 1 if event.note == RESUMED else rank[event.kind]))
 
 
 def matches(session: Session, first: int, last: int, address: str, at: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import os
 import re
 import resource
@@ -24,7 +25,17 @@ from nacl.public import PrivateKey
 from captive.connections import log as connection_log
 from captive.connections.keys import find_public, make_private, open_sealed, read_private, write_public
 from captive.connections.log import MAX_ADDRESSES, ConnectionLog, open_log
-from captive.connections.records import SIZE, Event, Pairing, Session, in_order, matches, pack, unpack
+from captive.connections.records import (
+    RESUMED,
+    SIZE,
+    Event,
+    Pairing,
+    Session,
+    in_order,
+    matches,
+    pack,
+    unpack,
+)
 from captive.connections.retention import STEADY, Retention
 from captive.connections.sealed_file import PIECE, seal, unseal
 from captive.connections.store import insert_records, opened, set_aside_files, transaction
@@ -97,6 +108,27 @@ class Venue:
 @pytest.fixture
 def venue(tmp_path: Path) -> Venue:
     return Venue(tmp_path, macs="clear")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_portal_started_anew_within_the_second_of_a_begin_makes_no_second_connection(
+    *, ended: bool
+) -> None:
+    six = "fd50:7c3a:1::abcd"
+    happened = [
+        Event("on", 100, "a", "guest", MAC, ADDRESS),
+        Event("also", 100, "a", "guest", MAC, six),
+        Event("on", 100, "b", "guest", MAC, "", RESUMED),
+        Event("also", 100, "b", "guest", MAC, six),
+        *([Event("off", 100, "b", "guest", MAC, "", "expired")] if ended else []),
+    ]
+    for kept in itertools.permutations(happened):  # the log keeps them in no order
+        pairing = Pairing()
+        sessions = [session for event in in_order(list(kept)) if (session := pairing.feed(event))]
+        [session] = [*sessions, *pairing.rest()]
+        assert (session.on, session.off) == (100, 100 if ended else None)
+        assert session.note == ("expired" if ended else "end not recorded")
+        assert session.addresses == [(ADDRESS, 100), (six, 100)]
 
 
 async def test_a_connection_is_kept_from_its_begin_to_its_end(venue: Venue) -> None:

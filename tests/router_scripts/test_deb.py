@@ -420,7 +420,9 @@ def test_a_box_that_started_with_a_mistake_in_its_settings_comes_up_once_it_is_c
         assert eventually(lambda: venue.box.shown(unit(""), "NRestarts") != "0", within=30, every=0.2)
         assert not venue.serves()
         again = partial(venue.box.run, "systemctl", "reload-or-restart", "wificrm-gateway", check=False)
-        for _ in range(6):  # systemd itself would refuse the sixth within ten seconds, and the right one after it
+        for _ in range(
+            6
+        ):  # systemd itself would refuse the sixth within ten seconds, and the right one after it
             assert again().returncode
         # What the portal has just asked systemd to start still reads the mistake, and lends us its failure.
         assert eventually(lambda: venue.box.shown(unit("gateway"), "ActiveState") == "failed", every=0.02)
