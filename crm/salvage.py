@@ -69,10 +69,10 @@ def _judge(connection: sqlite3.Connection, head: str, check: Check) -> Condition
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("ROLLBACK")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if not tables:
-        return "missing"
-    version = str(connection.execute("SELECT version_num FROM alembic_version").fetchone()[0])
-    if not re.fullmatch("[0-9]{4}", version):
+    if not tables:  # a store whose list of tables is gone still has their pages
+        return "missing" if connection.execute("PRAGMA page_count").fetchone()[0] <= 1 else "damaged"
+    versions = [str(row[0]) for row in connection.execute("SELECT version_num FROM alembic_version LIMIT 2")]
+    if len(versions) != 1 or not re.fullmatch("[0-9]{4}", version := versions[0]):
         return "damaged"
     connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:

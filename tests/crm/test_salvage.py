@@ -78,6 +78,23 @@ def test_another_version_is_told(store: Path, version: str, told: str) -> None:
     assert judge(store, HEAD, check_access) == told
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "DELETE FROM alembic_version",
+        "INSERT INTO alembic_version VALUES ('0001')",
+        "PRAGMA writable_schema=ON; DELETE FROM sqlite_schema",
+    ],
+)
+def test_a_store_without_its_version_or_its_list_of_tables_is_not_taken_for_a_new_one(
+    store: Path, harm: str
+) -> None:
+    with closing(sqlite3.connect(store)) as other:
+        other.executescript(harm)
+        other.commit()
+    assert judge(store, HEAD, check_access) == "damaged"
+
+
 @settings(
     max_examples=400,
     deadline=None,
