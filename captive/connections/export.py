@@ -158,9 +158,7 @@ class Export:
                 else:
                     events.append(unpack(packed))
             for event in in_order(events):
-                ended = pairing.feed(event)
-                if ended:
-                    yield ended
+                yield from pairing.feed(event)
         yield from pairing.rest()
 
     def _local(self, seconds: int | None) -> str:

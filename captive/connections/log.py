@@ -255,7 +255,8 @@ class ConnectionLog:
 def _dated(noted: _Noted, now: datetime, moment: float) -> Event:
     """The event with its time: as long before *now* as it was noted before *moment*."""
     at = now - timedelta(seconds=max(0.0, moment - noted.moment))
-    return msgspec.structs.replace(noted.event, at=int(at.timestamp()))
+    seconds, ms = divmod(int(at.timestamp() * 1000), 1000)
+    return msgspec.structs.replace(noted.event, at=seconds, ms=ms)
 
 
 def _entry(text: str) -> Entry | None:
