@@ -14,6 +14,8 @@ from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
+from crm.commands_here import to_start
+
 T = TypeVar("T")
 
 MAX_DEVICES = 1_000
@@ -179,7 +181,7 @@ class GateClient:
                 answer = await self._ask_until_answered(make)
         except TimeoutError:
             raise GatewayError(
-                f"the gate does not answer at {self._path}; is it running? (systemctl status wificrm-gate)"
+                f"the gate does not answer at {self._path}; is it running? ({to_start('wificrm-gate')})"
             ) from None
         if answer.error:
             raise GatewayError(f"the gate refused: {answer.error}")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from crm.commands_here import to_install
 from crm.engines import store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
@@ -84,7 +85,7 @@ def give_to_owner_of(folder: Path, *files: Path) -> None:
 
 async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
     if not (path := shutil.which(program)):
-        raise SetupError(f"{program} is missing: apt-get install postgresql-client")
+        raise SetupError(f"{program} is missing: {to_install('postgresql-client', 'pgsql-cli-extra')}")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         path, *arguments, env=_environment(dsn), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe

@@ -14,6 +14,7 @@ from captive.box.resolver import find_program, resolver_pid
 from captive.kernel.firewall import Firewall
 from captive.kernel.ruleset import TABLE
 from captive.kernel.sysctls import unwritable_sysctls
+from crm.commands_here import to_install
 from crm.errors import SetupError
 from crm.settings import Network, Settings
 
@@ -71,13 +72,13 @@ def find_problems(settings: Settings, part: Part | None = None) -> list[str]:
     if not settings.networks:  # nobody's gateway
         return []
     programs = {
-        "nft": ("nftables", "nftables"),
-        "dnsmasq": ("dnsmasq-base", "dnsmasq"),
-        "ip": ("iproute2", ""),
+        "nft": ("nftables", to_install("nftables", "nftables-json")),
+        "dnsmasq": ("dnsmasq", to_install("dnsmasq-base", "dnsmasq-full")),
+        "ip": ("", to_install("iproute2", "ip-full")),
     }
     problems = [
-        f"{program} is not installed: apt-get install {package}"
-        for program, (package, user) in programs.items()
+        f"{program} is not installed: {install}"
+        for program, (user, install) in programs.items()
         if part in (None, user) and not find_program(program)
     ]
     if os.geteuid() != 0:
@@ -182,15 +183,19 @@ def _check_ports(settings: Settings) -> list[str]:
     problems = []
     if any(_is_taken(str(each.net4.ip), 53, socket.SO_REUSEADDR) for each in settings.networks):
         problems.append(f"another resolver holds port 53: {leave}")
-    if _is_taken("", 67, socket.SO_REUSEPORT):
+    if _is_taken("", 67, socket.SO_REUSEPORT, socket.SO_REUSEADDR):
         problems.append(f"another DHCP server holds port 67: {leave}")
     return problems
 
 
-def _is_taken(address: str, port: int, option: int) -> bool:
-    """Whether dnsmasq, which shares a port by that socket *option*, could not have it."""
+def _is_taken(address: str, port: int, *options: int) -> bool:
+    """Whether dnsmasq, which shares a port by those socket *options*, could not have it.
+
+    With one of dnsmasq's two for DHCP missing, odhcpd on another bridge would look like a server in the way.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, option, 1)
+        for option in options:
+            probe.setsockopt(socket.SOL_SOCKET, option, 1)
         try:
             probe.bind((address, port))
         except OSError as error:

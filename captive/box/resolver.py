@@ -9,6 +9,7 @@ from pathlib import Path
 
 from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
 from captive.box.pool import POOLS
+from crm.commands_here import to_install
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -37,7 +38,7 @@ def start_resolver(settings: Settings) -> None:
     """Start dnsmasq and return when it answers. Raises `SetupError` with what it said."""
     program = find_program("dnsmasq")
     if not program:
-        raise SetupError("dnsmasq is not installed: apt-get install dnsmasq-base")
+        raise SetupError(f"dnsmasq is not installed: {to_install('dnsmasq-base', 'dnsmasq-full')}")
     (Path(settings.state) / LEASES).touch(mode=0o600)  # dnsmasq would let everybody read who is here
     command = [program, _argument(settings)]
     nothing = [(os.POSIX_SPAWN_OPEN, end, os.devnull, os.O_RDWR, 0) for end in (0, 1, 2)]

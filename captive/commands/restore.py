@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from captive.backup.backup import read_settings, restore_backup
 from captive.commands.places import settings_of
 from crm.command_line import add_place, fail, say
+from crm.commands_here import to_restart
 from crm.errors import SetupError
 from crm.settings import Settings
 from crm.settings_file import parse_settings
@@ -46,7 +47,7 @@ async def run(args: argparse.Namespace) -> int:
     if kept:
         say(f"those of before are kept: wificrm restore {kept}")
     if args.with_settings:
-        say("settings and secrets were put back; now: systemctl restart wificrm-gateway wificrm")
+        say(f"settings and secrets were put back; now: {to_restart('wificrm-gateway', 'wificrm')}")
     return 0
 
 

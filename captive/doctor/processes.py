@@ -13,6 +13,7 @@ from captive.gateway import GateClient, GatewayError
 from captive.kernel.firewall import Firewall
 from captive.kernel.isolation import isolation_problems
 from captive.kernel.sysctls import read_sysctl, wanted_sysctls
+from crm.commands_here import to_read_log, to_start
 from crm.settings import Settings
 
 PATIENCE = 5.0
@@ -106,7 +107,7 @@ async def _gate(notes: Notes, settings: Settings) -> None:
             notes.fault(
                 "gate",
                 f"nobody listens at {settings.gate.socket} ({os.strerror(error)}): nobody new comes online",
-                "start it: wificrm gate (systemctl start wificrm-gate)",
+                f"start it: wificrm gate ({to_start('wificrm-gate')})",
             )
             return
     gate = GateClient(settings.gate.socket)
@@ -116,7 +117,7 @@ async def _gate(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "gate",
             f"{error}: nobody new comes online",
-            "start it: wificrm gate (systemctl start wificrm-gate)",
+            f"start it: wificrm gate ({to_start('wificrm-gate')})",
         )
     finally:
         await gate.close()
@@ -139,7 +140,7 @@ async def _portal(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "portal",
             f"no answer on {host}:{port} ({why})",
-            "start it: wificrm serve (systemctl start wificrm; journalctl -u wificrm says why it stopped)",
+            f"start it: wificrm serve ({to_start('wificrm')}; {to_read_log('wificrm')} says why it stopped)",
         )
         return
     if not answer.startswith(b"HTTP/1.1 302") or b"Location: http" not in answer:
@@ -158,7 +159,7 @@ def _advertiser(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "router advertisements",
             "none: guests get no IPv6",
-            "start them: wificrm advertise (systemctl start wificrm-advertise)",
+            f"start them: wificrm advertise ({to_start('wificrm-advertise')})",
         )
     else:
         notes.ok("router advertisements", f"sent on {', '.join(wanted)}")

@@ -23,6 +23,7 @@ from captive.kernel.nft_listing import (
     items_of,
 )
 from captive.kernel.ruleset import TABLE, chains_of, render_ruleset
+from crm.commands_here import to_install
 from crm.errors import SetupError
 from crm.settings import Network, Settings
 
@@ -43,9 +44,8 @@ class Firewall:
             self._context = _make_context()
             self._listings = _make_context()
         except OSError:
-            raise SetupError(
-                "libnftables is not installed: apt-get install nftables (it brings libnftables1)"
-            ) from None
+            install = to_install("nftables", "nftables-json")
+            raise SetupError(f"libnftables is not installed: {install}") from None
         self._listings.set_json_output(True)
         self._applied: dict[tuple[str, str], Chain] = {}
 
