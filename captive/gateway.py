@@ -30,7 +30,9 @@ TIMEOUT = 5.0
 DEVICE_PATTERN = r"^[a-z][a-z0-9_]{0,11} [0-9a-f]{2}(:[0-9a-f]{2}){5}( [0-9]{1,3}(\.[0-9]{1,3}){3})?\Z"
 Device = Annotated[str, msgspec.Meta(pattern=DEVICE_PATTERN, max_length=48)]
 """A device on one network: ``guest 02:00:00:00:00:01``; with its IPv4 address where that tells devices apart."""
-Seconds = Annotated[int, msgspec.Meta(ge=1, le=7 * 24 * 3600)]
+MOST_SECONDS = 7 * 24 * 3600
+"""For which a device is let through at a time, at most; the gate takes no more."""
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=MOST_SECONDS)]
 
 
 class GatewayError(Exception):

@@ -98,8 +98,10 @@ class Grants(Book):
         now, loop_now = self._clock(), now_on_loop()
         for device, row in kept.items():
             policy = self._policies.get(key_parts(device)[0])
-            if policy is None or device in self._held:
-                continue  # a network that is no more is ended in the kernel; what the book has is newer
+            if policy is None or not policy.fits(device) or device in self._held:
+                # Of a network that is no more, or now tells devices apart otherwise: the gate would take none of
+                # those named with it. What the book has is newer.
+                continue
             # One that ran out is ended by the next `reconcile`.
             self._held[device] = read_back(row, policy, now, loop_now)
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from captive.gateway import MOST_SECONDS, key_parts
 from captive.kernel.metering import MEGABYTE
 from crm.opening_hours import open_until, opens_next, parse_hours
-from crm.settings import Grant, Place
+from crm.settings import Grant, Network, Place
 
 LAST_MINUTES = 30
 """Minutes before the end of a grant in which its page offers to extend it, at most."""
@@ -67,6 +68,11 @@ class Policy:
         self.hours = parse_hours(place.grant.opening)
         self._never = frozenset(place.never)
         self._always = frozenset(place.always)
+        self._by_address = isinstance(place, Network) and place.identity == "mac+ip"
+
+    def fits(self, device: str) -> bool:
+        """Whether *device* is called as devices are here: by its MAC, or by MAC and IPv4 address."""
+        return bool(key_parts(device)[2]) == self._by_address
 
     @property
     def is_daily(self) -> bool:
@@ -81,7 +87,9 @@ class Policy:
     @property
     def longest(self) -> int:
         """Seconds that a grant may last with all its extensions."""
-        return (self.grant.minutes + self.grant.extensions * self.grant.extend_minutes) * 60
+        return min(
+            MOST_SECONDS, (self.grant.minutes + self.grant.extensions * self.grant.extend_minutes) * 60
+        )
 
     def is_near_end(self, left: int) -> bool:
         """Whether a grant that has *left* seconds is in its last quarter, and its last half hour."""
@@ -104,7 +112,7 @@ class Policy:
 
     def extended(self, mac: str, now: datetime | None, today: Usage, left: int) -> int:
         """Seconds from *now* after one extension of a grant that has *left*. Raises `Refusal`."""
-        return self._within(left + self.grant.extend_minutes * 60, mac, now, today)
+        return self._within(min(MOST_SECONDS, left + self.grant.extend_minutes * 60), mac, now, today)
 
     def obstacle(self, mac: str, now: datetime | None, today: Usage, left: int) -> Reason | None:
         """What makes an extension of a grant that has *left* shorter than it might be; None: nothing."""

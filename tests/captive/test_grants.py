@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from sqlalchemy import text
@@ -204,3 +205,29 @@ async def test_who_is_granted_twice_at_once_is_online_as_soon_as_the_first_says_
     assert not second.done()
     assert grants.is_online(DEVICE)
     await second
+
+
+@pytest.mark.parametrize(("before", "after"), [("mac", "mac+ip"), ("mac+ip", "mac")])
+async def test_a_network_that_tells_devices_apart_otherwise_than_before_asks_for_none_by_their_former_names(
+    access: Store, before: Literal["mac", "mac+ip"], after: Literal["mac", "mac+ip"]
+) -> None:
+    """The gate would refuse them, and all that are asked for in the same breath."""
+    kernel = OpenGateway()
+    other = device_key("desks", MAC)
+
+    async def book(identity: Literal["mac", "mac+ip"]) -> Grants:
+        hall = Network(name="hall", identity=identity)
+        grants = Grants(
+            access, kernel, Clock(), {"hall": Policy(hall), "desks": Policy(Network(name="desks"))}
+        )
+        await grants.load(DAY)
+        await grants.reconcile()
+        return grants
+
+    device = device_key("hall", MAC, "192.168.50.9" if before == "mac+ip" else "")
+    for each in (device, other):
+        await (await book(before)).grant(each)
+    grants = await book(after)
+    assert grants.online() == {"desks": 1}
+    assert set(await kernel.list()) == {other}
+    assert [row[0] for row in await rows(access, "grant")] == [other]

@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
+from captive.gateway import Allow, Request, Terms
 from captive.grants.policy import Policy, Refusal, Taken, Usage
 from crm.settings import Grant, Network
 
@@ -55,6 +57,18 @@ def test_what_keeps_an_extension_short_is_named() -> None:
     assert office.obstacle(MAC, NOON, Usage(), 600) is None
     assert office.obstacle(MAC, NOON.replace(hour=13), Usage(), 600) == "closed"
     assert office.obstacle(MAC, NOON, Usage(seconds=4800), 600) == "used_up"
+
+
+@pytest.mark.parametrize("minutes", [60, 7 * 24 * 60 - 30, 7 * 24 * 60])
+def test_no_extension_makes_a_grant_longer_than_the_gate_takes(minutes: int) -> None:
+    """It would hang up on the portal, and refuse with it whoever else is to be let in."""
+    week = policy(minutes=minutes, extend_minutes=24 * 60, extensions=100)
+    left = week.seconds(MAC, NOON, Usage())
+    for _ in range(100):
+        left = week.extended(MAC, NOON, Usage(), left)
+        asked = Allow(1, {f"guest {MAC}": Terms(left)})
+        assert msgspec.json.decode(msgspec.json.encode(asked), type=Request) == asked
+    assert left == week.longest == 7 * 24 * 3600
 
 
 def test_the_days_allowance_counts_all_grants() -> None:
