@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from captive.advertise.advertiser import ANNOUNCED, is_advertised
+from captive.box.applied import MEMORY, Memory, mark_of, meant_up, read_memory
 from captive.box.check import Part, find_problems
 from captive.box.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
 from captive.box.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
@@ -33,16 +34,6 @@ from captive.kernel.sysctls import (
 )
 from crm.errors import SetupError
 from crm.settings import Settings
-
-MEMORY = "gateway.json"
-"""What ``apply`` changed; while this file exists the gateway is meant to be up."""
-
-
-class Memory(msgspec.Struct):
-    """What was found before ``apply`` changed it."""
-
-    sysctls: dict[str, str] = {}
-    made_state: bool = False
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -85,6 +76,9 @@ def apply(settings: Settings) -> None:
     """Make this box the guests' gateway. Raises `SetupError` with what is in the way."""
     firewall = Firewall(settings)
     with _alone(settings, make=True) as memory:
+        # Before anything changes: who looks after it must not put back what other settings said.
+        memory.settings = mark_of(settings)
+        _write_memory(settings, memory)
         _put_up(settings, firewall, memory)
 
 
@@ -175,14 +169,6 @@ def make_folder(folder: Path, group: str) -> bool:
     return True
 
 
-def meant_up(settings: Settings) -> bool:
-    """Whether ``apply`` was run and ``remove`` was not since."""
-    try:
-        return (Path(settings.state) / MEMORY).exists()
-    except PermissionError:  # not for this user to see; the safer guess
-        return True
-
-
 @contextlib.contextmanager
 def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
     """Hold the lock on the state folder (the folder itself is locked: no file of ours stays behind)."""
@@ -190,7 +176,7 @@ def _alone(settings: Settings, *, make: bool) -> Iterator[Memory]:
     handle = os.open(settings.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        memory = _read_memory(settings)
+        memory = read_memory(settings)
         memory.made_state = memory.made_state or made
         yield memory
     except PermissionError as error:
@@ -215,13 +201,6 @@ def _set_sysctls(settings: Settings, memory: Memory) -> None:
     _write_memory(settings, memory)
     for name, value in changes.items():
         write_sysctl(name, value)
-
-
-def _read_memory(settings: Settings) -> Memory:
-    try:
-        return msgspec.json.decode((Path(settings.state) / MEMORY).read_bytes(), type=Memory)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return Memory()
 
 
 def _write_memory(settings: Settings, memory: Memory) -> None:

@@ -15,7 +15,6 @@ from captive.kernel.firewall import Firewall
 from captive.kernel.ruleset import TABLE
 from captive.kernel.sysctls import unwritable_sysctls
 from crm.commands_here import to_install
-from crm.errors import SetupError
 from crm.settings import Network, Settings
 
 Part = Literal["nftables", "dnsmasq", "sysctl"]
@@ -56,15 +55,6 @@ class _Item(msgspec.Struct):
 
 class _Listing(msgspec.Struct):
     nftables: list[_Item]
-
-
-def need_guests(settings: Settings) -> None:
-    """Raise `SetupError` on a box that only serves thin routers elsewhere: it is nobody's gateway."""
-    if not settings.networks:
-        raise SetupError(
-            "this box has no guests of its own (no [[network]] in the settings): thin routers connect to its portal "
-            "(wificrm serve), and it needs neither gateway nor gate"
-        )
 
 
 def find_problems(settings: Settings, part: Part | None = None) -> list[str]:

@@ -12,6 +12,7 @@ import time
 import structlog
 
 from captive.box import box
+from captive.box.applied import Wish
 from captive.box.pool import write_pools
 from crm.errors import SetupError
 from crm.settings import Settings
@@ -28,11 +29,12 @@ COUNT_SECONDS = 300.0
 
 
 async def watch(settings: Settings, stop: asyncio.Event) -> None:
-    """Put right what is missing, until *stop*; a gateway that was taken down stays down."""
+    """Put right what is missing, until *stop* or until other settings were applied; what was taken down stays so."""
+    wish = Wish(settings)
     due = time.monotonic() + UP_SECONDS
     count_at = 0.0
     failing = False
-    while not stop.is_set():
+    while not stop.is_set() and not wish.outdated():
         pause = LOOK_SECONDS
         whole = box.is_whole(settings)
         if not whole or time.monotonic() >= due:

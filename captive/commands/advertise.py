@@ -5,6 +5,7 @@ import argparse
 import structlog
 
 from captive.advertise.advertiser import serve_advertiser
+from captive.box.applied import while_they_hold
 from crm.command_line import add_config
 from crm.log import start_log
 from crm.settings_file import load_settings
@@ -22,5 +23,6 @@ async def run(args: argparse.Namespace) -> int:
     """Advertise until SIGTERM."""
     settings = load_settings(args.config)
     start_log(settings.log.level, settings.log.format)
-    await serve_advertiser(settings, lambda: structlog.get_logger().info("advertising"))
+    log = structlog.get_logger()
+    await while_they_hold(settings, serve_advertiser(settings, lambda: log.info("advertising")))
     return 0

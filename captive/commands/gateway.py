@@ -6,12 +6,14 @@ from typing import get_args
 import msgspec
 
 from captive.box import box
-from captive.box.check import Part, need_guests
+from captive.box.applied import NO_GUESTS, meant_up
+from captive.box.check import Part
 from captive.box.watch import watch
 from captive.signals import catch_stop
-from crm.command_line import add_config
+from crm.command_line import add_config, fail
 from crm.errors import SetupError
 from crm.log import start_log
+from crm.settings import Settings
 from crm.settings_file import load_settings
 
 _FORMER = {"up": "apply", "down": "remove"}
@@ -41,10 +43,12 @@ async def run(args: argparse.Namespace) -> int:
     """Do *args.verb*; 1 when `check` finds something."""
     if args.part and args.verb not in ("print", "check"):
         raise SetupError(f"{args.verb} is for all parts; only print and check take {args.part} alone")
-    settings = load_settings(args.config)
-    if args.verb not in ("remove", "status"):
-        need_guests(settings)
-    if args.verb == "print":
+    settings = _settings(args)
+    if not settings.networks and args.verb not in ("watch", "status"):
+        print(NO_GUESTS)
+        if args.verb in ("apply", "remove") and meant_up(settings):  # it had guests until now
+            box.remove(settings)
+    elif args.verb == "print":
         print(box.plan(settings, args.part), end="")
     elif args.verb == "check":
         problems = box.check(settings, args.part)
@@ -58,3 +62,14 @@ async def run(args: argparse.Namespace) -> int:
     else:
         (box.apply if args.verb == "apply" else box.remove)(settings)
     return 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """The settings; to take the gateway away it needs none that are right, only where its state is."""
+    try:
+        return load_settings(args.config)
+    except SetupError as error:
+        if args.verb != "remove":
+            raise
+        fail(1, f"{error}; what stands is taken away all the same")
+        return Settings()

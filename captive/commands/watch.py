@@ -4,6 +4,7 @@ import argparse
 from importlib import import_module
 from importlib.util import find_spec
 
+from captive.box.applied import while_they_hold
 from crm.command_line import add_config
 from crm.errors import SetupError
 from crm.log import start_log
@@ -35,5 +36,8 @@ async def run(args: argparse.Namespace) -> int:
         )
     watcher = import_module("captive.watch.watcher")  # with scapy in it, which only this command may need
     start_log(settings.log.level, settings.log.format)
-    await (watcher.show if args.show else watcher.watch)(settings)
+    if args.show:
+        await watcher.show(settings)
+    else:
+        await while_they_hold(settings, watcher.watch(settings))
     return 0

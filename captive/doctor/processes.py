@@ -5,7 +5,7 @@ import os
 import socket
 
 from captive.advertise.advertiser import is_advertised
-from captive.box.box import meant_up
+from captive.box.applied import meant_up
 from captive.box.check import NO_EGRESS, find_problems
 from captive.box.resolver import resolver_pid
 from captive.doctor.finding import Finding, Notes
@@ -103,6 +103,7 @@ async def _gate(notes: Notes, settings: Settings) -> None:
     if not settings.networks:
         return
     with socket.socket(socket.AF_UNIX) as probe:  # rather than wait for one that may be starting
+        probe.settimeout(PATIENCE)  # where it hangs, nobody takes the calls that wait
         if error := probe.connect_ex(settings.gate.socket):
             notes.fault(
                 "gate",

@@ -17,7 +17,8 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from captive.box.box import make_folder, meant_up
+from captive.box.applied import Wish
+from captive.box.box import make_folder
 from captive.gate.callers import MAX_CLIENTS, group_id, listen, refusal_of, say
 from captive.gate.hostapd import send_away
 from captive.gateway import (
@@ -83,7 +84,8 @@ class Gate:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._path = Path(settings.gate.socket)
-        self._made_folder = self._was_up = False
+        self._made_folder = False
+        self._wish = Wish(settings)
 
     async def open(self) -> None:
         """Put the table there, listen. Raises `SetupError`."""
@@ -94,7 +96,6 @@ class Gate:
         except FirewallError as error:
             listener.close()
             raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
-        self._was_up = meant_up(self._settings)
         bridges = [network.interface for network in self._settings.networks]
         work = (self._work(), self._see_off(), self._sweep(), watch_table(self._mend), keep_isolated(bridges))
         self._tasks = [asyncio.create_task(each) for each in work]
@@ -248,10 +249,8 @@ class Gate:
         try:
             self._firewall.change(terms)
         except FirewallError:
-            if self._was_shut():
-                raise FirewallError(
-                    "the gateway was taken down; wificrm gateway apply brings it back"
-                ) from None
+            if objection := self._wish.objection():
+                raise FirewallError(objection) from None
             if self._firewall.intact():  # a set is full
                 raise
             self._firewall.apply()
@@ -268,8 +267,8 @@ class Gate:
                     del left[:MAX_DEVICES]
 
     async def _mend(self) -> None:
-        """Put the table back when somebody flushed it, unless it was ``wificrm gateway remove``."""
-        if self._was_shut():
+        """Put the table back when somebody flushed it, unless ``wificrm gateway`` did it."""
+        if self._wish.objection():
             return
         try:
             if not await self._in_order(self._firewall.intact):
@@ -277,11 +276,6 @@ class Gate:
                 log.warning("the table was missing and is back")
         except FirewallError as error:
             log.error("the table cannot be put back", reason=str(error))  # noqa: TRY400
-
-    def _was_shut(self) -> bool:
-        is_up = meant_up(self._settings)
-        self._was_up = self._was_up or is_up
-        return self._was_up and not is_up
 
     async def _in_order(self, work: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._changing, work, *args)
