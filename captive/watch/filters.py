@@ -13,18 +13,23 @@ from typing import NamedTuple
 WHOLE, HEADER = 2_048, 96
 """Octets that are handed over of a packet that passes."""
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+VLANS = (0x8100, 0x88A8)
+LONGEST_FRAME, SNAP = 1_500, bytes.fromhex("aaaa03000000")
+"""Up to it the field of the type is a length (IEEE 802.3), and the type may stand behind an LLC/SNAP header."""
 UDP, TCP, ICMP6 = 17, 6, 58
-EXTENSIONS = (0, 43, 44, 60)
+FRAGMENT = 44
+EXTENSIONS = (0, 43, FRAGMENT, 60)
 """IPv6 headers behind which an advertisement can be hidden (RFC 7113)."""
 ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 134, 135, 136
 DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER, DNS = 67, 68, 546, 547, 53
 MOST_ADDRESSES = 8
 """Of the box's own on one network that are looked for: a jump in a program is short."""
-ALL_NODES = IPv6Address("ff02::1")
+MULTICAST, GROUP_REPORTS = 0xFF, IPv6Address("ff02::16")
+"""First octet of a multicast address; where each phone says which groups it is in, behind an extension header."""
 
 LD, LDH, LDB, LDXB = 0x20, 0x28, 0x30, 0xB1
 LDH_X, LDB_X = 0x48, 0x50
-JEQ, JSET, AND, RET = 0x15, 0x45, 0x54, 0x06
+JEQ, JGT, JSET, AND, RET = 0x15, 0x25, 0x45, 0x54, 0x06
 ANCILLARY = 0xFFFF_F000
 PACKET_TYPE, VLAN_TAG, VLAN_PRESENT = ANCILLARY + 4, ANCILLARY + 44, ANCILLARY + 48
 OUTGOING = 4
@@ -75,7 +80,8 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
         Line(LDH, 12),
         Line(JEQ, ARP, "arp"),
         Line(JEQ, IPV4, "ip4"),
-        Line(JEQ, IPV6, "ip6", DROP),
+        Line(JEQ, IPV6, "ip6"),
+        *_wrapped(),
         "arp",
         Line(LD, 28),
         Line(JEQ, int(own4), PASS, DROP),
@@ -107,7 +113,10 @@ def _claims6(own: list[IPv6Address]) -> Program:
         Line(LDH, 56),
         Line(JEQ, DHCP6_CLIENT, PASS, DROP),
         "extended",
-        *_address_at(38, [ALL_NODES], "extended"),
+        Line(LDB, 38),
+        Line(JEQ, MULTICAST, NEXT, DROP),
+        *_address_at(38, [GROUP_REPORTS], "reports", DROP),
+        Line(RET, WHOLE),
         "icmp6",
         Line(LDB, 54),
         Line(JEQ, ADVERTISEMENT, PASS),
@@ -115,8 +124,10 @@ def _claims6(own: list[IPv6Address]) -> Program:
         Line(JEQ, NEIGHBOUR_SOLICITATION, "solicit", DROP),
         "advert",
         *_address_at(62, own, "advert"),
+        Line(RET, 0),
         "solicit",
         *_address_at(22, own, "solicit"),
+        Line(RET, 0),
     ]
 
 
@@ -186,17 +197,32 @@ def _udp4() -> Program:
     ]
 
 
-def _address_at(offset: int, addresses: list[IPv6Address], name: str) -> Program:
-    """Pass when one of *addresses* stands at *offset*, drop otherwise."""
+def _wrapped() -> Program:
+    """Pass what phones look through to what is inside: another tag of VLAN 0, an LLC/SNAP header; drop the rest."""
+    return [
+        *(Line(JEQ, kind, "tagged") for kind in VLANS),
+        Line(JGT, LONGEST_FRAME, DROP),
+        Line(LD, 14),
+        Line(JEQ, int.from_bytes(SNAP[:4]), NEXT, DROP),
+        Line(LDH, 18),
+        Line(JEQ, int.from_bytes(SNAP[4:]), PASS, DROP),
+        "tagged",
+        Line(LDH, 14),
+        Line(JSET, 0x0FFF, DROP, PASS),
+    ]
+
+
+def _address_at(offset: int, addresses: list[IPv6Address], name: str, verdict: str = PASS) -> Program:
+    """*verdict* when one of *addresses* stands at *offset*, on to the next line otherwise."""
     program: Program = []
     for number, address in enumerate(addresses):
         words = struct.unpack("!4I", address.packed)
         other = f"{name} {number}"
         for at, word in enumerate(words):
             program.append(Line(LD, offset + 4 * at))
-            program.append(Line(JEQ, word, PASS if at == 3 else NEXT, other))
+            program.append(Line(JEQ, word, verdict if at == 3 else NEXT, other))
         program.append(other)
-    return [*program, Line(RET, 0)]
+    return program
 
 
 def _verdicts(octets: int) -> Program:

@@ -65,7 +65,10 @@ class Webhook:
                     self._wake.clear()
                     await self._wake.wait()
                 letter = self._waiting[0]
-                problem = "" if loop.time() - letter.written > EXPIRES else await self._send(session, letter)
+                if loop.time() - letter.written > EXPIRES:
+                    self._waiting.popleft()
+                    continue
+                problem = await self._send(session, letter)
                 if not problem:
                     if failures:
                         log.info("the webhook takes messages again", host=self._host)

@@ -1,9 +1,11 @@
 """Packets that the watch meets, honest ones and others."""
 
+from ipaddress import IPv6Address
+
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dhcp6 import DHCP6_Advertise, DHCP6_Solicit
 from scapy.layers.dns import DNS, DNSQR
-from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP, fragment
 from scapy.layers.inet6 import (
     ICMPv6ND_NA,
     ICMPv6ND_NS,
@@ -12,7 +14,10 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptPrefixInfo,
     IPv6,
     IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
     PadN,
+    RouterAlert,
 )
 from scapy.layers.l2 import ARP, Ether
 
@@ -51,6 +56,47 @@ def advertisement(mac: str = MAC, *, hidden: int = 0, source: str = "fe80::bad")
     for _ in range(hidden):
         packet /= IPv6ExtHdrDestOpt(options=[PadN(optdata=b"0000")])
     return bytes(packet / ICMPv6ND_RA() / ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64))
+
+
+def elsewhere(frame: bytes) -> bytes:
+    """An IPv6 *frame* to the group of all who look for services (mDNS), in which phones are too."""
+    return frame[:38] + IPv6Address("ff02::fb").packed + frame[54:]
+
+
+def advertisement_in_parts(size: int) -> list[bytes]:
+    """The two parts of an advertisement; the first holds *size* octets of what is cut up."""
+    whole = advertisement(hidden=2)
+    head, body = IPv6(src="fe80::bad", dst="ff02::1", hlim=255), whole[54:]
+    parts = [
+        IPv6ExtHdrFragment(nh=60, m=1, offset=0, id=7) / body[:size],
+        IPv6ExtHdrFragment(nh=60, m=0, offset=size // 8, id=7) / body[size:],
+    ]
+    return [bytes(Ether(src=MAC, dst="33:33:00:00:00:01") / head / part) for part in parts]
+
+
+def offer_in_parts() -> bytes:
+    """The first part of an offer: IP and UDP headers, and nothing of what it says."""
+    frame = Ether(offer())
+    return bytes(Ether(src=MAC, dst=EVERYBODY) / fragment(frame[IP], fragsize=8)[0])
+
+
+def tagged(frame: bytes, *vlans: int) -> bytes:
+    """*frame* behind tags of *vlans* (IEEE 802.1Q)."""
+    return frame[:12] + b"".join(b"\x81\x00" + vlan.to_bytes(2) for vlan in vlans) + frame[12:]
+
+
+def encapsulated(frame: bytes) -> bytes:
+    """*frame* behind an LLC/SNAP header, its length in place of its type (IEEE 802.3)."""
+    return frame[:12] + (len(frame) - 6).to_bytes(2) + bytes.fromhex("aaaa03000000") + frame[12:]
+
+
+def groups(mac: str = MAC) -> bytes:
+    """A phone says which groups it is in (RFC 3810)."""
+    record = bytes.fromhex("8f00000000000001 04000000") + bytes(16)
+    head = IPv6(src="fe80::77", dst="ff02::16", hlim=1, nh=0) / IPv6ExtHdrHopByHop(
+        nh=58, options=[RouterAlert()]
+    )
+    return bytes(Ether(src=mac, dst="33:33:00:00:00:16") / head / record)
 
 
 def arp(mac: str = MAC, claimed: str = GATEWAY4, asked: str = "192.168.50.77", kind: int = 2) -> bytes:
@@ -113,4 +159,5 @@ def of_a_phone(mac: str) -> list[bytes]:
         tcp("S", mac),
         tcp("A", mac),
         broadcast(mac),
+        groups(mac),
     ]

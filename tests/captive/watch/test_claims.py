@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
+from captive.watch import claims
 from captive.watch.claims import Own, read_claim
 from captive.watch.kinds import AlertKind
 from tests.captive.watch import packets
@@ -25,7 +26,26 @@ CASES = {
     "RA in our name": (packets.advertisement(source=packets.GATEWAY_LINK_LOCAL), "rogue_ra", "ra"),
     "hidden RA": (packets.advertisement(hidden=3), "rogue_ra", "ra"),
     "deeply hidden RA": (packets.advertisement(hidden=100), "rogue_ra", "ra"),
+    "RA, hidden from the box by another group": (
+        packets.elsewhere(packets.advertisement(hidden=1)),
+        "rogue_ra",
+        "ra",
+    ),
+    "RA in parts": (packets.advertisement_in_parts(16)[0], "rogue_ra", "ra"),
+    "RA in parts, the first ends in a header": (packets.advertisement_in_parts(8)[0], "rogue_ra", "ra"),
+    "RA in parts, of which one is whole": (packets.advertisement_in_parts(64)[0], "rogue_ra", "ra"),
+    "RA behind two tags": (packets.tagged(packets.advertisement(), 0, 0), "rogue_ra", "ra"),
+    "RA behind an LLC/SNAP header": (packets.encapsulated(packets.advertisement()), "rogue_ra", "ra"),
+    "ARP behind both": (packets.tagged(packets.encapsulated(packets.arp()), 0), "spoofed_gateway", "arp"),
+    "offer in parts": (packets.offer_in_parts(), "rogue_dhcp", "dhcp4"),
+    "offer behind an LLC/SNAP header": (packets.encapsulated(packets.offer()), "rogue_dhcp", "dhcp4"),
+    "offer whose first option is bent": (
+        packets.offer().replace(b"\x63\x82\x53\x63", b"\x63\x82\x53\x63\x01\x03\xff\xff\xff"),
+        *("rogue_dhcp", "dhcp4"),
+    ),
+    "offer that ends in its head": (packets.offer()[:100], "rogue_dhcp", "dhcp4"),
     "ARP": (packets.arp(), "spoofed_gateway", "arp"),
+    "ARP of an odd kind": (packets.arp(kind=9), "spoofed_gateway", "arp"),
     "NA": (packets.neighbour_advertisement(), "spoofed_gateway", "ndp"),
     "NS": (packets.neighbour_solicitation(), "spoofed_gateway", "ndp"),
     "our own offer, back by a loop": (packets.offer(packets.BOX_MAC), "spoofed_gateway", "own_mac"),
@@ -42,7 +62,21 @@ def test_claims(name: str):
 
 def test_what_phones_send_claims_nothing():
     others = [packets.neighbour_advertisement(target="fd50:7c3a:1::2"), packets.arp(claimed="192.168.50.2")]
-    assert [read_claim(frame, OWN) for frame in (*packets.of_a_phone(packets.MAC), *others)] == [None] * 15
+    others += [packets.advertisement_in_parts(16)[1], packets.tagged(packets.advertisement(), 0, 20)]
+    frames = [*packets.of_a_phone(packets.MAC), *others]
+    frames += [packets.encapsulated(frame) for frame in packets.of_a_phone(packets.MAC)]
+    assert [frame for frame in frames if read_claim(frame, OWN)] == []
+
+
+def test_what_breaks_scapy_hides_no_claim(monkeypatch: pytest.MonkeyPatch):
+    def broken(_octets: bytes) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(claims, "Ether", broken)
+    for frame, kind, what in CASES.values():
+        claim = read_claim(frame, OWN)
+        assert claim
+        assert (claim.kind, claim.what, claim.detail) == (AlertKind(kind), what, "")
 
 
 def test_a_terminal_is_shown_the_server():

@@ -66,6 +66,12 @@ CLAIMS = {
         / IPv6ExtHdrHopByHop()
         / ICMPv6ND_RA()
     ),
+    "hidden RA to another group": packets.elsewhere(packets.advertisement(hidden=1)),
+    "RA in parts": packets.advertisement_in_parts(16)[0],
+    "RA behind another tag": packets.tagged(packets.advertisement(), 0),
+    "RA behind an LLC/SNAP header": packets.encapsulated(packets.advertisement()),
+    "offer in parts": packets.offer_in_parts(),
+    "offer behind an LLC/SNAP header": packets.encapsulated(packets.offer()),
     "ARP answer": packets.arp(),
     "ARP question": packets.arp(kind=1),
     "NA": packets.neighbour_advertisement(),
@@ -87,6 +93,14 @@ def test_what_servers_routers_and_liars_send_is_heard_whole(claims: Passes, name
 
 def test_what_phones_send_never_gets_to_scapy(claims: Passes):
     assert [frame for frame in packets.of_a_phone(packets.MAC) if claims(frame)] == []
+
+
+def test_another_vlan_and_a_switch_that_talks_of_itself_never_get_to_scapy(claims: Passes):
+    spanning_tree = bytes.fromhex("0180c2000000 021ab0000001 0026 424203") + bytes(35)
+    cisco = bytes.fromhex("01000ccccccc 021ab0000001 0030 aaaa0300000c2000") + bytes(40)
+    assert [
+        frame for frame in (packets.tagged(packets.offer(), 20), spanning_tree, cisco) if claims(frame)
+    ] == []
 
 
 def test_another_address_one_octet_off_is_nobodys_business(claims: Passes):

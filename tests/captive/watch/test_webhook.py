@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from captive.watch import webhook
 from captive.watch.webhook import MAX_WAITING, Webhook
 from tests.lab.certificates import Authority
 
@@ -110,6 +111,19 @@ async def test_what_may_pass_is_tried_again_and_a_refusal_is_not(status: int, as
         await hook.close()
     assert receiver.asked == asked + 1
     assert ({"n": 1} in receiver.got) == (asked == 2)
+
+
+async def test_what_is_too_old_goes_without_a_word_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(webhook, "EXPIRES", 0.1)
+    async with receiving() as receiver:
+        pass
+    hook = Webhook(receiver.address, SOON)
+    hook.post({"n": 1})
+    await until(lambda: not hook._waiting)
+    await hook.close(patience=0)
+    assert "takes messages again" not in capsys.readouterr().out, "nobody took any"
 
 
 async def test_only_the_latest_wait_and_posting_never_does():
