@@ -257,6 +257,32 @@ def test_who_keeps_the_bridge_may_change_and_cables_may_go(box: Box):
     assert "eth2 master br-guest" in box.files["etc/network/interfaces.d/wificrm"]
 
 
+def test_a_file_is_whole_on_the_disk_before_it_is_in_its_place_and_nobody_reads_it_before(box: Box):
+    """A power cut soon after a rename leaves an empty file on many file systems; interfaces.d is read as a whole."""
+    synced = box.root.parent / "synced"
+    box.programs.program("sync", f'#!/bin/sh\necho "$1" >>"{synced}"\n')
+    out = box.does("apply", *CASES["setup-ifupdown"])
+    written = re.findall(r"^(/.*) written$", out, re.MULTILINE)
+    assert len(written) >= 5
+    hidden = [str(Path(name).with_name(f".{Path(name).name}.new")) for name in written]
+    assert synced.read_text().splitlines() == [
+        name if "/etc/hostapd/" not in name else name.replace("/.", "/") for name in hidden
+    ]
+    assert not [name for name in box.files if name.endswith(".new")]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("line", ["", "[log]\n"], ids=["ours", "changed by hand"])
+def test_who_may_read_the_settings_stays_as_it_was(box: Box, line: str):
+    """They may hold a password; the portal, which is not root, reads them by their group."""
+    box.does("apply", *WIFI)
+    path = box.write("etc/wificrm/wificrm.toml", box.settings + line)
+    path.chmod(0o640)
+    os.chown(path, 0, 12345)
+    box.does("apply", "--uplink", "ppp0")
+    assert (path.stat().st_gid, path.stat().st_mode & 0o777) == (12345, 0o640)
+
+
 def test_a_radio_is_given_up_by_naming_none(box: Box):
     box.radio("wlan0")
     box.does("apply", *WIFI)
@@ -289,8 +315,16 @@ def test_the_first_start_of_the_package_asks_nothing_and_touches_no_settings(box
     assert "iface br-hall inet static" in box.files["etc/network/interfaces.d/wificrm"]
 
 
+def test_the_radio_that_leads_to_the_internet_is_not_proposed_for_guests(box: Box):
+    box.radio("wlan0")
+    assert "radios            none" in box.does("print", "--uplink", "wlan0")
+    box.radio("wlan1")
+    assert "radios            wlan1; " in box.does("print", "--uplink", "wlan0")
+
+
 def test_the_first_radio_is_proposed_and_ifupdown_found(box: Box):
     box.radio("wlp2s0")
+    box.radio("wlp3s0")  # on the same channel the two would only be in each other's way
     out = box.does("print")
     assert "radios            wlp2s0; WiFi Mien Phi, open" in out
     assert "kept by ifupdown" in out
@@ -340,6 +374,30 @@ def test_on_a_terminal_it_asks_and_shows_before_it_does(box: Box):
     assert 'ssid="WiFi Bến Đò"\n' in box.files["etc/wificrm/wifi.conf"]
     settings = parse_settings(box.settings)
     assert (settings.uplink.interface, settings.venue.names["en"]) == ("ppp0", "Trung tâm")
+
+
+def test_a_wrong_answer_is_told_and_asked_again_and_the_others_are_kept(box: Box):
+    box.radio("wlan7")
+    wrong = ["ppp0", "", "ă" * 17, "", "eth3, eth4", "Trung tâm", "", "192.168.50.0"]
+    better = ["", "", "Sảnh", "", "eth3 eth4", "", "", ""]
+    right = ["", "", "", "", "", "", "", "10.9.0.1/24", "Yes"]
+    seen = talk(box, [*wrong, *better, *right])
+    for sentence in (
+        "--guest-port: expected an interface such as eth1, not eth3, eth4",
+        "--address4: expected such as 192.168.50.1/24, not 192.168.50.0",
+        "Cables to access points (names of interfaces) [eth3 eth4]: ",
+    ):
+        assert sentence in seen
+    assert "kept by" in seen
+    assert 'ssid="Sảnh"\n' in box.files["etc/wificrm/wifi.conf"]
+    assert parse_settings(box.settings).networks[0].address4 == "10.9.0.1/24"
+
+
+@pytest.mark.parametrize("answers", [3, 8], ids=["at a question", "at the last"])
+def test_who_leaves_in_the_middle_has_agreed_to_nothing(box: Box, answers: int):
+    box.radio("wlan7")
+    assert "nothing was changed" in talk(box, [*[""] * answers, "\x04"])
+    assert box.files == box.before
 
 
 def talk(box: Box, answers: list[str]) -> str:

@@ -2,16 +2,21 @@
 # shellcheck shell=dash
 
 apply() {
-	# First all that can be refused.
-	[ "$wifi" = none ] || [ -z "$now" ] || command -v hostapd >/dev/null || fail "hostapd is not installed: apt-get install hostapd"
-	[ "$settings_stay" ] || { text=$(toml_text) && settings_hold "$text"; } || exit 1
-	[ "$wifi" = none ] || hostapd_says print >/dev/null
+	former=$(said_in "$memory" bridge)
+	[ "$(said_in "$memory" manager)" != none ] || former=
 	each_file put_file
 	forget_former
 	bring_up
 	[ -n "$default" ] || apply_wifi
 	[ "$settings_stay" ] || put_edited "$toml" "$text"
 	[ -n "$default" ] || start_services
+}
+
+refuse() { # all that can be refused, before anything is done
+	refuse_nonsense
+	[ "$wifi" = none ] || [ -z "$now" ] || command -v hostapd >/dev/null || fail "hostapd is not installed: apt-get install hostapd"
+	[ "$settings_stay" ] || { text=$(toml_text) && settings_hold "$text"; } || exit 1
+	[ "$wifi" = none ] || hostapd_says print >/dev/null
 }
 
 settings_hold() { # TEXT: whether the program takes these settings
@@ -35,7 +40,7 @@ name_file() { cat >/dev/null && echo "$1"; }
 all_files() {
 	for file in "$root"/etc/systemd/network/10-wificrm-* "$root/etc/network/interfaces.d/wificrm" \
 		"$root"/etc/NetworkManager/system-connections/wificrm-* "$root/etc/NetworkManager/conf.d/wificrm.conf" \
-		"$root/etc/systemd/system/wificrm-bridge.service" "$memory"; do
+		"$root/etc/systemd/system/wificrm-bridge.service" "$root/etc/udev/rules.d/90-wificrm.rules" "$memory"; do
 		[ ! -e "$file" ] || echo "$file"
 	done
 }
@@ -45,6 +50,8 @@ changed() { grep -q -- "$1" "$work/changes"; } # PART of the name of a file that
 bring_up() {
 	[ "$manager" != unit ] || systemctl --quiet ${root:+--root="$root"} enable wificrm-bridge 2>/dev/null || :
 	[ -n "$now" ] || return 0
+	# Two bridges with one address: answers would go to the one where nobody is.
+	case $former in '' | "$bridge") ;; *) ip link delete dev "$former" 2>/dev/null || : ;; esac
 	if make_bridge && wait_for_bridge; then return; fi
 	said="the bridge $bridge did not come up; what was written stays: put it right and apply again"
 	# A package must not fail to install for it.
@@ -62,7 +69,10 @@ make_bridge() { # by its manager, where its files are new or it is not there
 		ifup "$bridge"
 		;;
 	networkmanager)
-		! is_due /system-connections/ || { nmcli connection reload && nmcli connection up wificrm-bridge >/dev/null; }
+		is_due /system-connections/ || return 0
+		nmcli connection reload && nmcli connection up wificrm-bridge >/dev/null || return 1
+		# A cable that has its own connection by now does not change by itself.
+		for each in $(guest_ports); do nmcli connection up "wificrm-port-$each" >/dev/null 2>&1 || :; done
 		;;
 	unit)
 		systemctl daemon-reload
@@ -98,10 +108,11 @@ apply_wifi() {
 
 # FILE TEXT: in its place. Where somebody else wrote or changed the file, a copy is kept and the mark is not put on it.
 put_edited() {
+	mode=$(stat -c %a "$1" 2>/dev/null || echo 644)
 	case $(whose "$1") in
 	absent | ours)
 		new=$(printf '%s\n' "$2" | sealed)
-		[ "$new" = "$(cat "$1" 2>/dev/null || :)" ] || write "$1" 644 "$new"
+		[ "$new" = "$(cat "$1" 2>/dev/null || :)" ] || write "$1" "$mode" "$new"
 		;;
 	*)
 		new=$2
@@ -109,7 +120,7 @@ put_edited() {
 		[ "$new" != "$(cat "$1")" ] || return 0
 		copy=$1.before-$(date +%Y%m%d-%H%M%S)
 		cp -p "$1" "$copy"
-		write "$1" "$(stat -c %a "$1")" "$new"
+		write "$1" "$mode" "$new"
 		echo "  (as it was: $copy)"
 		;;
 	esac

@@ -5,9 +5,15 @@
 each_file() {
 	case $manager in
 	networkd) files_networkd "$1" ;;
-	ifupdown) file_ifupdown | "$1" "$root/etc/network/interfaces.d/wificrm" ;;
+	ifupdown)
+		file_ifupdown | "$1" "$root/etc/network/interfaces.d/wificrm"
+		file_late_ports "$1"
+		;;
 	networkmanager) files_networkmanager "$1" ;;
-	unit) file_unit | "$1" "$root/etc/systemd/system/wificrm-bridge.service" ;;
+	unit)
+		file_unit | "$1" "$root/etc/systemd/system/wificrm-bridge.service"
+		file_late_ports "$1"
+		;;
 	none) ;; # the bridge is there already
 	esac
 	if [ -d "$root/etc/NetworkManager" ] && [ "$wifi" != none ]; then
@@ -16,7 +22,7 @@ each_file() {
 			"$1" "$root/etc/NetworkManager/conf.d/wificrm.conf"
 	fi
 	# The package's first start chooses no radio and does not choose *none* either.
-	printf 'manager=%s\nports=%s\nradios=%s\n' "$manager" "$ports" \
+	printf 'manager=%s\nbridge=%s\nports=%s\nradios=%s\n' "$manager" "$bridge" "$ports" \
 		"$(if [ -n "$default" ]; then said_in "$memory" radios; else echo "$wifi"; fi)" | "$1" "$memory"
 }
 
@@ -70,6 +76,16 @@ files_networkd() { # CALL
 			Isolated=yes
 		EOF
 	done
+}
+
+file_late_ports() { # CALL
+	[ "$ports" = none ] || {
+		echo "# A cable to an access point that comes after the bridge (a driver that takes its time, a USB adapter)."
+		for each in $(guest_ports); do
+			printf 'ACTION=="add|move", SUBSYSTEM=="net", KERNEL=="%s", RUN+="/sbin/ip link set dev %s master %s up"\n' \
+				"$each" "$each" "$bridge"
+		done
+	} | "$1" "$root/etc/udev/rules.d/90-wificrm.rules"
 }
 
 file_ifupdown() {

@@ -3,10 +3,10 @@
 
 sys=${WIFICRM_SYS:-/sys} # tests have radios of their own
 
-radios_here() {
+radios_here() { # but for one that leads to the Internet
 	for each in "$sys"/class/net/*/phy80211; do
 		[ ! -e "$each" ] || basename "$(dirname "$each")"
-	done | tr '\n' ' ' | sed 's/ $//'
+	done | grep -Fvx -- "$uplink" | tr '\n' ' ' | sed 's/ $//'
 }
 
 uplink_here() { # the interface of the default route, else the first cable

@@ -13,9 +13,13 @@ put_file() { # FILE [MODE]: the text on the standard input, sealed, in its place
 
 write() { # FILE MODE TEXT
 	mkdir -p "$(dirname "$1")"
-	(umask 077 && printf '%s\n' "$3" >"$1.new")
-	chmod "$2" "$1.new"
-	mv "$1.new" "$1"
+	# Hidden, for some read all that lies in a folder; whole on the disk before it counts, for a power cut leaves empty files.
+	fresh=$(dirname "$1")/.$(basename "$1").new
+	(umask 077 && printf '%s\n' "$3" >"$fresh")
+	[ ! -e "$1" ] || chown --reference="$1" "$fresh" # the portal must go on reading it
+	chmod "$2" "$fresh"
+	sync "$fresh"
+	mv "$fresh" "$1"
 	echo "$1" >>"$work/changes"
 	echo "$1 written"
 }

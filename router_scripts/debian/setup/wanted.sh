@@ -22,7 +22,8 @@ propose() {
 	address6=${address6:-fd50:7c3a:1::1/64}
 	if [ -z "$wifi" ]; then
 		wifi=$(said_in "$memory" radios | grep -x none || said_in "$wifi_conf" radios)
-		[ -n "$wifi" ] || [ -n "$default" ] || wifi=$(radios_here)
+		# The first: two of them want a channel each.
+		[ -n "$wifi" ] || [ -n "$default" ] || { wifi=$(radios_here) && wifi=${wifi%% *}; }
 	fi
 	wifi=${wifi:-none}
 	ports=${ports:-$(said_in "$memory" ports)}
@@ -40,7 +41,7 @@ propose() {
 
 ask() { # QUESTION PROPOSAL: sets $answer
 	printf '%s [%s]: ' "$1" "$2" >&2
-	read -r answer || answer=
+	read -r answer || fail "nothing was changed"
 	answer=${answer:-$2}
 }
 
