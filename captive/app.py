@@ -116,7 +116,8 @@ def make_portal(
     settings = deps.settings
     style = guest_style(settings.venue.accent)
     headers = guest_headers(style)
-    app = web.Application(client_max_size=MAX_FORM, middlewares=[make_guest_middleware(settings, headers)])
+    guarding = make_guest_middleware(settings, headers, door, certificate)
+    app = web.Application(client_max_size=MAX_FORM, middlewares=[guarding])
     _share(app, deps)
     app[DOOR] = door
     app[DOORKEEPER] = door

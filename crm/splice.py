@@ -5,12 +5,29 @@ compressed form is one gzip member (RFC 1952): the page's halves are deflated on
 boundary; the token between them travels as a stored block (RFC 1951 section 3.2.4).
 """
 
+import functools
 import zlib
 
 MARK = "@token-goes-here@"
 """What a template gets as its token when it is rendered to be spliced."""
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
+
+
+_NOTHING = ("q=0", "q=0.", "q=0.0", "q=0.00", "q=0.000")
+
+
+@functools.lru_cache(maxsize=256)
+def accepts_gzip(accept: str) -> bool:
+    """Whether an ``Accept-Encoding`` header names gzip, and not as what its sender cannot take.
+
+    RFC 9110 section 12.5.3; who takes anything (``*``) and names nothing gets the plain page.
+    """
+    for part in accept.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() in ("gzip", "x-gzip"):
+            return weight.strip() not in _NOTHING
+    return False
 
 
 class SplicedPage:

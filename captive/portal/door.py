@@ -160,21 +160,31 @@ class Door:
         return Guest(
             venue=self._venue,
             network=key_parts(device)[0],
-            response=self._token(visit, device),
+            response=self.token(device, visit),
             asked_today=visit.asked or self.grants.was_asked(device),
             started=visit.started,
             online=(online := self.grants.is_online(device)),
             refused=not online and self.grants.refusal(device) is not None,
         )
 
-    def standing(self, device: str, guest: Guest) -> Standing:
-        """How *device*, which is not online, stands; *guest* is what `guest` says of it."""
-        refusal = self.grants.refusal(device) if guest.refused else None
-        if refusal is not None:
-            return Standing(refusal.reason, guest.asked_today, guest.started, refusal.opens)
+    def standing(self, device: str, visit: Visit) -> Standing | None:
+        """How *device* stands, of which *visit* is today's; None when it is online."""
+        if self.grants.is_online(device):
+            return None
+        asked = visit.asked or self.grants.was_asked(device)
+        if refusal := self.grants.refusal(device):
+            return Standing(refusal.reason, asked, visit.started, refusal.opens)
         if self.grants.has_spent(device):
             return SPENT
-        return ASKED if guest.asked_today else NEW
+        return ASKED if asked else NEW
+
+    def counts_as_shown(self, device: str, visit: Visit) -> bool:
+        """Whether the first page that *device* gets now is to be counted: once a day, of who was not asked yet."""
+        if visit.shown or visit.asked or self.grants.was_asked(device) or self.grants.is_trial(device):
+            return False
+        visit.shown = True
+        self.figures.note(device, "shown")
+        return True
 
     def admit(self, request: web.Request, token: str) -> UUID:
         """The response that this guest may write to. Raises `UserError` for any other.
@@ -190,7 +200,8 @@ class Door:
             visit.response, visit.token = response, token
         return response
 
-    def _token(self, visit: Visit, device: str) -> str:
+    def token(self, device: str, visit: Visit) -> str:
+        """The token under which *device* answers in this *visit*."""
         if not visit.token:
             visit.token = tokens.sign(visit.response, self._today, self._key_of(device))
         return visit.token
@@ -281,5 +292,4 @@ class Door:
 
 def _peer(request: web.Request) -> str:
     """The address that *request* comes from, as the connection itself has it; no header is believed."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return str(peer[0]) if peer else ""
+    return request.remote or ""

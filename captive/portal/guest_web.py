@@ -34,6 +34,7 @@ ENTRANCE = "/enter"
 """Where a thin router sends a phone, which nobody knows until then."""
 
 PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
+NO_SUCH_PAGE = "There is no such page here."
 BUSY = "Many people are answering at this moment. Please try again in a few seconds."
 
 
@@ -94,25 +95,29 @@ def guest_language(request: web.Request, settings: Settings) -> str:
     return choose_language(request.headers.get(hdrs.ACCEPT_LANGUAGE, "")[:200], settings.venue.languages)
 
 
-def make_guest_middleware(settings: Settings, headers: CIMultiDict[str]) -> Any:  # noqa: ANN401
-    """The one middleware of the guest portal."""
-    hosts = own_hosts(settings)
+def make_guest_middleware(
+    settings: Settings, headers: CIMultiDict[str], door: Door, certificate: Certificate
+) -> Any:  # noqa: ANN401
+    """The one middleware of the guest portal; what it needs for each request is at hand, not looked up."""
+    hosts, languages = own_hosts(settings), settings.venue.languages
 
     @web.middleware
     async def guest_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        device = await request.app[DOOR].recognise(request)
+        device = await door.recognise(request)
         host = request.headers.get(hdrs.HOST, "")
         if host not in hosts and host_name(host) not in hosts:
             return await _answer_probe(request, device)
         # A form from before the certificate was good (the clock stood in 1970) is taken: its redirect loses it.
-        if not request.secure and request.app[CERTIFICATE].valid and request.method != "POST":
+        if certificate.valid and not request.secure and request.method != "POST":
             return _redirect(f"https://{settings.portal.name}{request.path_qs}")
         if device is not None:
             request[DEVICE] = device
         elif request.path != ENTRANCE:
             return _dressed(outside(request, settings), headers)
+        language = request.match_info.get("language")
+        if language is not None and language not in languages:
+            return _dressed(_told(request, settings, UserError(NO_SUCH_PAGE, 404)), headers)
         try:
-            _check_language(request, settings)
             response = await handler(request)
         except web.HTTPRedirection as elsewhere:
             _dressed(elsewhere, headers)
@@ -142,12 +147,6 @@ def _dressed(response: ResponseT, headers: CIMultiDict[str]) -> ResponseT:
         for name, value in headers.items():
             response.headers.setdefault(name, value)
     return response
-
-
-def _check_language(request: web.Request, settings: Settings) -> None:
-    language = request.match_info.get("language")
-    if language is not None and language not in settings.venue.languages:
-        raise web.HTTPNotFound
 
 
 async def _answer_probe(request: web.Request, device: str | None) -> web.Response:
@@ -200,7 +199,7 @@ def _route(request: web.Request) -> str:
 
 def _as_user_error(error: web.HTTPException) -> UserError:
     if error.status == 404:
-        return UserError("There is no such page here.", 404)
+        return UserError(NO_SUCH_PAGE, 404)
     if error.status == 405:
         return UserError("This page cannot be used in that way. Please go back and use its buttons.", 405)
     if error.status == 413:

@@ -22,6 +22,7 @@ from captive.portal.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import ConnectionLogSection, Network, Place
+from crm.splice import accepts_gzip
 from crm.store import STORE_ERRORS
 from crm.times import is_sound, local_moment
 from crm.web import (
@@ -57,21 +58,18 @@ NO_LOG = ConnectionLogSection()
 @public
 async def home(request: web.Request) -> web.StreamResponse:
     """The first page: announcements, the first question, and the way online that costs no answer."""
-    language = guest_language(request, request.app[SETTINGS])
-    door = request.app[DOOR]
-    device = request[DEVICE]
-    guest = door.guest(request)
-    if guest.online:
+    app, device = request.app, request[DEVICE]
+    language = guest_language(request, app[SETTINGS])
+    door, pages = app[DOOR], app[FIRST_PAGES]
+    visit = door.visit(device)
+    standing = door.standing(device, visit)
+    if standing is None:
         return see_other(f"/{language}/online")
-    pages = request.app[FIRST_PAGES]
-    visit, standing = door.visit(device), door.standing(device, guest)
-    if not (visit.shown or guest.asked_today or door.grants.is_trial(device)):
-        visit.shown = True
-        door.figures.note(device, "shown")
-        request.app[BACKGROUND].spawn(_count_shown(request, guest.network, language))
-    page = pages.page(guest.network, language, standing)
-    token = guest.response.encode()
-    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+    network = key_parts(device)[0]
+    if not visit.shown and request.method == "GET" and door.counts_as_shown(device, visit):
+        app[BACKGROUND].spawn(_count_shown(request, network, language))
+    page, token = pages.page(network, language, standing), door.token(device, visit).encode()
+    if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")[:200]):
         return web.Response(body=page.gzipped(token), headers=pages.gzipped_headers)
     return web.Response(body=page.plain(token), headers=pages.plain_headers)
 

@@ -67,6 +67,9 @@ class Guest:
     async def get(self, path: str, **headers: str) -> Page:
         return await self._ask("GET", path, headers={"Accept-Language": "vi", **headers})
 
+    async def head(self, path: str) -> Page:
+        return await self._ask("HEAD", path)
+
     async def post(self, path: str, **form: str) -> Page:
         return await self._ask("POST", path, data=form)
 

@@ -59,6 +59,23 @@ async def test_every_tap_is_stored_before_the_next_question(portal: Portal) -> N
     assert await funnel(portal) == {"shown": 1, "started": 1, "completed": 1}
 
 
+async def test_who_looks_without_reading_was_shown_nothing(portal: Portal) -> None:
+    guest = portal.guest()
+    assert (await guest.head("/vi")).status == 200
+    assert await funnel(portal) == {}
+    assert (await guest.get("/vi")).token
+    assert await funnel(portal) == {"shown": 1}
+
+
+async def test_the_page_is_compressed_for_who_takes_that_only(portal: Portal) -> None:
+    guest = portal.guest()
+    for accept, coding in (("gzip, br", "gzip"), ("identity, gzip;q=0", None), ("br", None)):
+        page = await guest.get("/vi", **{"Accept-Encoding": accept})
+        assert page.headers.get("Content-Encoding") == coding, accept
+        assert page.headers["Vary"] == "Accept-Encoding, Accept-Language"
+        assert page.token
+
+
 async def test_skip_brings_online_just_as_answering_does(portal: Portal) -> None:
     guest = portal.guest()
     page = await guest.get("/en")

@@ -1,10 +1,11 @@
 import gzip
 import subprocess
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm.splice import MARK, SplicedPage
+from crm.splice import MARK, SplicedPage, accepts_gzip
 
 TOKENS = st.text("abcdefghijklmnopqrstuvwxyzABC-_0123456789", max_size=60)
 
@@ -26,3 +27,24 @@ def test_gzip_itself_finds_nothing_to_complain_of() -> None:
     assert done.stdout == page.plain(b"t" * 40)
     assert done.stderr == b""
     assert len(page.gzipped(b"t" * 40)) < 300
+
+
+@pytest.mark.parametrize(
+    ("accept", "accepted"),
+    [
+        ("gzip", True),
+        ("deflate, gzip;q=1.0, br", True),
+        ("br,GZIP ; Q=0.5", True),
+        ("x-gzip", True),
+        ("", False),
+        ("br, deflate", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("identity, GZip; Q=0.000", False),
+        ("*", False),
+        ("ungzipped", False),
+        (",;q=,,", False),
+    ],
+)
+def test_gzip_is_for_who_takes_it(accept: str, accepted: bool) -> None:
+    assert accepts_gzip(accept) is accepted

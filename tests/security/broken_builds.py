@@ -43,7 +43,7 @@ class Mistake(NamedTuple):
 
 S, LAB, CAPTIVE = "tests/security/", "tests/lab/", "tests/captive/"
 ROUTER = "tests/router_scripts/"
-_RECOGNISE = "device = await request.app[DOOR].recognise(request)"
+_RECOGNISE = "device = await door.recognise(request)"
 _SOURCE = "        source6,\n"
 
 MISTAKES = (
@@ -257,8 +257,8 @@ MISTAKES = (
         8,
         "the portal goes where a parameter says",
         "captive/portal/pages.py",
-        '    if guest.online:\n        return see_other(f"/{language}/online")',
-        '    if guest.online:\n        return see_other(request.query.get("redirurl", f"/{language}/online"))',
+        '    if standing is None:\n        return see_other(f"/{language}/online")',
+        '    if standing is None:\n        return see_other(request.query.get("redirurl", f"/{language}/online"))',
         (S + "test_redirects.py::test_no_parameter_leads_away",),
     ),
     Mistake(
@@ -346,8 +346,8 @@ MISTAKES = (
         12,
         "X-Forwarded-For tells the device",
         "captive/portal/door.py",
-        'return str(peer[0]) if peer else ""',
-        'return request.headers.get("X-Forwarded-For", str(peer[0]) if peer else "").partition(",")[0]',
+        'return request.remote or ""',
+        'return request.headers.get("X-Forwarded-For", request.remote or "").partition(",")[0]',
         (S + "test_forged_headers.py::test_no_header_makes_a_device_another_one",),
     ),
     Mistake(
