@@ -70,7 +70,7 @@ config zone
 }
 """What is on a router before wificrm comes: the owner's own, to be left alone."""
 
-APPLETS = "cat chmod cmp cp cut df dirname grep head ln ls mkdir mktemp mv rm sed sh tr uname wc"
+APPLETS = "cat chmod cmp cp cut date df dirname grep head ln ls mkdir mktemp mv rm sed sh tr uname wc"
 """What of busybox the scripts may use: each is in OpenWrt's default configuration."""
 
 REAL_UCI = os.environ.get("UCI_PROGRAM", "")
@@ -83,7 +83,13 @@ class Router:
     def __init__(self, folder: Path, wificrm: str) -> None:
         self.folder, self.root, self.calls = folder, folder / "root", folder / "calls"
         self.configs, self.staged = self.root / "etc/config", folder / "staged"
-        for each in (self.configs, self.staged, folder / "bin", self.root / "var/run"):
+        for each in (
+            self.configs,
+            self.staged,
+            folder / "bin",
+            self.root / "var/run",
+            self.root / "etc/crontabs",
+        ):
             each.mkdir(parents=True)
         self.calls.touch()
         for name, text in {**CONFIGS, "wificrm": wificrm}.items():
@@ -96,10 +102,11 @@ class Router:
         (folder / "busybox").mkdir()
         for name in APPLETS.split():
             (folder / "busybox" / name).symlink_to(ASH)
-        for name in ("chown", "hostapd"):
+        for name in ("chown", "hostapd", "logger", "ubus"):
             self.recorder(name)
         self.program("df", f"echo; echo '/dev/sda1 9 1 8 1% {self.root}/mnt'")
         self.recorder("reload_config", self.root / "sbin")
+        self.recorder("cron", self.root / "etc/init.d")
 
     def program(self, name: str, text: str, folder: Path | None = None) -> None:
         path = (folder or self.folder / "bin") / name

@@ -280,6 +280,10 @@ WRONG = {
     "no uplink": (("set", "network.wan.proto=wireguard"), "name the device, as in uci set"),
     "no storage": (("delete", "wificrm.main.storage"), "no storage is named"),
     "no network": (("delete", "wificrm.guest"), "no network is described"),
+    "a name of another section": (("set", "wificrm.watch=network"), "watch: this name is another section's"),
+    "an uplink without a name": (("add", "wificrm", "uplink"), "write config uplink 'uplink'"),
+    "offload, in words": (("set", "firewall.@defaults[0].flow_offloading=yes"), "so that no grant would end"),
+    "OWE, in words": (("set", "wificrm.guest.owe=true"), "this hostapd knows no OWE"),
 }
 
 
@@ -303,6 +307,34 @@ def test_memory_is_no_storage(tmp_path: Path):
     router = Router(tmp_path, HALL)
     router.program("df", "echo; echo 'tmpfs 9 1 8 1% /tmp'")
     assert "/mnt/wificrm is in memory" in fails(router.setup("apply"))
+
+
+@pytest.mark.parametrize("place", ["/", "/overlay"])
+def test_what_a_sysupgrade_wipes_is_no_storage(tmp_path: Path, place: str):
+    router = Router(tmp_path, HALL)
+    router.program("df", f"echo; echo 'overlayfs:/overlay 9 1 8 1% {place}'")
+    assert "/mnt/wificrm is in the router's own flash, which a sysupgrade wipes" in fails(
+        router.setup("apply")
+    )
+
+
+@pytest.mark.parametrize("word", ["on", "true", "yes", "enabled"])
+def test_on_may_be_said_as_anywhere_in_uci(tmp_path: Path, word: str):
+    router = Router(tmp_path, HALL.replace("enabled '1'", f"enabled '{word}'"))
+    router.batch(f"set wireless.radio0.disabled='{word}'\n")
+    assert first_boot(router) == 0
+    assert router.uci("get", "wireless.radio0.disabled") == "0\n"
+
+
+def test_removing_takes_the_backup_of_the_night_away(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    crontab = router.root / "etc/crontabs/wificrm"
+    crontab.write_text("30 3-23 * * * true\n")
+    (crontab.parent / "root").write_text("0 5 * * * reboot\n")
+    assert router.setup("apply").returncode == router.setup("remove").returncode == 0
+    assert [each.name for each in crontab.parent.iterdir()] == ["root"]
+    assert router.setup("remove").returncode == 0
+    assert router.said().count("cron restart") == 1
 
 
 @pytest.mark.parametrize("verb", ["apply", "remove"])
@@ -335,9 +367,12 @@ def test_check_says_what_is_missing_until_nothing_is(tmp_path: Path):
     assert fails(router.setup("check")) == "the libraries are not on /mnt/wificrm: wificrm-setup install\n"
     python = router.root / "mnt/wificrm/python"
     python.mkdir(parents=True)
-    (python / "requirements.lock").write_text("aiohttp==0\n")
+    router.program("python3", "echo '# cpython-311-x86_64-linux-musl'")
+    (python / "requirements.lock").write_text("# cpython-311-x86_64-linux-musl\naiohttp==0\n")
     assert "are another release's" in fails(router.setup("check"))
-    (python / "requirements.lock").write_text("aiohttp==1\n")
+    (python / "requirements.lock").write_text("# cpython-310-x86_64-linux-musl\naiohttp==1\n")
+    assert "another Python's: wificrm-setup install" in fails(router.setup("check"))
+    (python / "requirements.lock").write_text("# cpython-311-x86_64-linux-musl\naiohttp==1\n")
     router.recorder("wificrm", then="echo br-guest has no address")
     assert router.setup("check").stdout == "nothing to complain of\n", "before apply nothing is expected"
     router.setup("apply")
@@ -359,19 +394,29 @@ def test_install_puts_the_libraries_on_the_storage(tmp_path: Path):
     lock.write_text("aiohttp==1\n")
     storage = router.root / "mnt/wificrm"
     (lock.parent / "program.py").touch()
-    router.recorder("python3", then=f'case "$*" in *pip*) {PIP} ;; *) exec {sys.executable} -B "$@" ;; esac')
+    python = f'case "$*" in *pip*) {PIP} ;; *) exec {sys.executable} -B "$@" ;; esac'
+    router.recorder("python3", then=python)
     done = router.setup("install")
     assert (done.returncode, done.stderr) == (0, "")
     assert {each.name for each in storage.iterdir()} == {"python", "pycache"}
     compiled = {each.name.partition(".")[0] for each in storage.rglob("*.pyc")}
     assert compiled == {"library", "program"}, "no start compiles anything"
     assert not list(router.root.rglob("__pycache__"))
-    assert (storage / "python/requirements.lock").read_text() == "aiohttp==1\n"
+    assert (storage / "python/requirements.lock").read_text().splitlines()[1:] == ["aiohttp==1"]
     pip = next(call for call in router.said() if "pip install" in call)
     assert "--no-deps --only-binary :all: --no-compile" in pip
     assert f"chown wificrm:wificrm {storage}" in router.said()
 
     (storage / "crm.db").write_text("answers")
+    (lock.parent / "program.py").write_text("new = True\n")
+    (lock.parent / "more.py").touch()
+    router.calls.write_text("")
+    assert router.setup("install").returncode == 0
+    assert not [call for call in router.said() if "pip" in call], "they fit; nothing is fetched"
+    compiled = {each.name.partition(".")[0] for each in storage.rglob("*.pyc")}
+    assert compiled == {"library", "program", "more"}, "a newer release starts as fast"
+
+    lock.write_text("aiohttp==2\n")
     router.recorder("python3", then="exit 1")
     assert "what was there is still there" in fails(router.setup("install"))
     assert {each.name for each in storage.iterdir()} == {"python", "pycache", "crm.db"}

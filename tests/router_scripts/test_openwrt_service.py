@@ -59,7 +59,7 @@ def instances(calls: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-RUN = "/usr/bin/python3 -sP -m captive.cli"
+RUN = "/usr/bin/wificrm"
 CONFIG = "--config /etc/config/wificrm"
 
 
@@ -86,7 +86,8 @@ def test_the_service_starts_table_gate_advertiser_portal_and_watch(tmp_path: Pat
     }
     for name, each in found.items():
         assert each["file"] == "/etc/config/wificrm", "a reload restarts what read other settings"
-        assert each["env"].startswith("PYTHONPATH=/mnt/wificrm/python:/usr/lib/wificrm ")
+        assert each["env"] == "WIFICRM_STORAGE=/mnt/wificrm"
+        assert each["respawn"].endswith(" 0"), "procd gives up after so many attempts; 0 is no limit"
         assert name == "mend" or (each["no_new_privs"], each["jail"]) == ("1", each["user"])
 
 
@@ -117,16 +118,22 @@ def test_stopping_shuts_fw4_then_takes_the_table_down(tmp_path: Path):
     assert service(router, "stop_service")[1] == down
     assert service(router, "stop_service", PKG_UPGRADE="1")[1] == down, "an upgrade leaves everybody online"
     router.uci("set", "wificrm.main.enabled=0")
-    assert service(router, "reload_service")[1] == [*down, *down, "its processes end"]
+    assert service(router, "reload_service")[1] == [*down, *down, "end of the service"], (
+        "which has no processes"
+    )
 
 
 def test_without_a_table_nothing_is_started(tmp_path: Path):
     router = installed(tmp_path)
-    router.recorder("wificrm", then="exit 1")
+    router.recorder("wificrm", then="echo there is no interface br-guest >&2; exit 1")
     code, calls = service(router, "start_service")
     assert code == 1
     assert not instances(calls)
     assert "firewall open" not in calls
+    assert (
+        "logger -s -t wificrm -p daemon.err the gateway was not put up: there is no interface br-guest"
+        in calls
+    )
 
 
 def test_new_settings_that_do_not_hold_end_nothing_that_runs(tmp_path: Path):
@@ -147,6 +154,11 @@ def test_a_disk_that_is_not_there_is_told_and_waited_for(tmp_path: Path):
     assert code == 0
     assert len(calls) == 1
     assert "the libraries are not on '/mnt/wificrm'" in calls[0]
+    for _ in range(2):  # other things change meanwhile
+        router.calls.write_text("")
+        _, (complaint, last) = service(router, "reload_service")
+        assert "the libraries are not on '/mnt/wificrm'" in complaint
+        assert last == "end of the service", "stopped, procd would forget that the disk is to wake it"
     router.calls.write_text("")
     assert service(router, "service_triggers")[1] == [
         "procd_add_reload_trigger wificrm network firewall",
@@ -160,6 +172,85 @@ def test_a_disk_that_is_not_there_is_told_and_waited_for(tmp_path: Path):
 def test_a_router_that_is_no_gateway_runs_nothing(tmp_path: Path, change: tuple[str, str]):
     router = installed(tmp_path, MAIN.replace(*change))
     assert service(router, "start_service; stop_service")[1] == []
+    assert not (router.root / "etc/crontabs/wificrm").exists()
+
+
+def test_a_backup_every_night_as_long_as_it_takes_part(tmp_path: Path):
+    router = installed(tmp_path)
+    crontab, nightly = router.root / "etc/crontabs/wificrm", "/usr/share/wificrm/nightly"
+    assert service(router, "start_service")[1].count("cron restart") == 1
+    assert crontab.read_text() == f"30 3-23 * * * WIFICRM_STORAGE='/mnt/wificrm' {nightly}\n"
+    for function in ("reload_service", "stop_service", "start_service"):
+        assert service(router, function)[1].count("cron restart") == 1, "flash is written to once"
+    router.uci("set", "wificrm.main.storage=/mnt/other")
+    (router.root / "mnt/other/python").mkdir(parents=True)
+    assert service(router, "reload_service")[1].count("cron restart") == 2
+    assert "/mnt/other" in crontab.read_text()
+    (router.root / "mnt/other/python").rmdir()
+    service(router, "reload_service")
+    assert crontab.exists(), "the disk may come back"
+    router.uci("set", "wificrm.main.enabled=0")
+    assert service(router, "reload_service")[1].count("cron restart") == 3
+    assert not crontab.exists()
+
+
+def test_a_portal_for_routers_elsewhere_has_its_backup_too(tmp_path: Path):
+    router = installed(tmp_path, MAIN + "config router 'hall2'\n")
+    service(router, "start_service")
+    assert (router.root / "etc/crontabs/wificrm").exists()
+
+
+class Night:
+    """The script that cron runs, on a day of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.router, self.storage = Router(folder / "router", MAIN), folder / "disk"
+        (self.storage / "python").mkdir(parents=True)
+        self.router.recorder("nice", then='shift 2; shift; wificrm "$@"')
+        self.day("2026-11-22")
+        self.backup("echo /disk/backups/of-the-day.tar.gz")
+
+    def day(self, text: str) -> None:
+        self.router.program("date", f"echo {text}")
+
+    def backup(self, then: str) -> None:
+        self.router.recorder("wificrm", then=f'umask >>"{self.router.calls}"; {then}')
+
+    def half_past(self) -> list[str]:
+        """What is called at one half hour."""
+        self.router.calls.write_text("")
+        done = self.router.run(SCRIPTS / "wificrm.nightly", WIFICRM_STORAGE=str(self.storage))
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        return self.router.said()
+
+
+def test_the_backup_is_made_once_a_day(tmp_path: Path):
+    night = Night(tmp_path)
+    assert night.half_past() == [
+        "nice -n 10 /usr/bin/wificrm backup",
+        "wificrm backup",
+        "0077",
+        "logger -t wificrm -p daemon.info the backup of the night: /disk/backups/of-the-day.tar.gz",
+    ]
+    assert night.half_past() == [], "two of a day, laid side by side, tell which answers came in between"
+    night.day("2026-11-23")
+    assert "wificrm backup" in night.half_past()
+
+
+def test_a_backup_that_failed_is_told_and_made_up_for(tmp_path: Path):
+    night = Night(tmp_path)
+    night.backup("echo the disk is full >&2; exit 1")
+    for _ in range(2):
+        assert night.half_past()[-1] == (
+            "logger -t wificrm -p daemon.err there is no backup of this night; tried again in an hour: "
+            "the disk is full"
+        )
+    night.backup("echo well")
+    assert night.half_past()[-1].endswith("the backup of the night: well")
+    assert night.half_past() == []
+    (night.storage / "python").rmdir()
+    night.day("2026-11-24")
+    assert night.half_past() == [], "without its disk there is nothing to say every hour"
 
 
 @pytest.mark.parametrize(
@@ -176,23 +267,24 @@ def test_capabilities_are_as_small_as_can_be(name: str, capabilities: list[str])
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
-        (
-            {"ACTION": "ifup", "INTERFACE": "wificrm_guest", "DEVICE": "br-guest"},
-            ["wificrm enabled", "wificrm reload"],
-        ),
-        ({"ACTION": "ifup", "INTERFACE": "wan", "DEVICE": "eth1"}, ["wificrm enabled", "wificrm reload"]),
-        ({"ACTION": "ifup", "INTERFACE": "lan", "DEVICE": "br-lan"}, []),
-        ({"ACTION": "ifup", "INTERFACE": "lan"}, []),
-        ({"ACTION": "ifdown", "INTERFACE": "wan", "DEVICE": "eth1"}, []),
+        ({"ACTION": "ifup", "INTERFACE": "wificrm_guest", "DEVICE": "br-guest"}, True),
+        ({"ACTION": "ifup", "INTERFACE": "wan", "DEVICE": "eth1"}, True),
+        ({"ACTION": "ifup", "INTERFACE": "lan", "DEVICE": "br-lan"}, False),
+        ({"ACTION": "ifup", "INTERFACE": "lan"}, False),
+        ({"ACTION": "ifdown", "INTERFACE": "wan", "DEVICE": "eth1"}, False),
+        ({"ACTION": "add", "DEVNAME": "sda1", "DISK": "there"}, True),
+        ({"ACTION": "add", "DEVNAME": "sdb1"}, False),
+        ({"ACTION": "remove", "DEVNAME": "sda1", "DISK": "there"}, False),
     ],
 )
-def test_what_comes_up_has_everything_put_up_again(
-    tmp_path: Path, event: dict[str, str], expected: list[str]
-):
+def test_what_comes_up_has_everything_put_up_again(tmp_path: Path, event: dict[str, str], expected: bool):
+    """As new settings have: procd runs it a second after the last of many events, and not what was stopped."""
     router = Router(tmp_path, MAIN + "config uplink 'uplink'\n\toption interface 'eth1'\n")
-    router.recorder("wificrm", router.root / "etc/init.d")
-    router.run(SCRIPTS / "wificrm.hotplug", **event)
-    assert router.said() == expected
+    if "DISK" in event:
+        (router.root / "mnt/wificrm/python").mkdir(parents=True)
+    assert router.run(SCRIPTS / "wificrm.hotplug", **event).returncode == 0
+    changed = 'ubus call service event { "type": "config.change", "data": { "package": "wificrm" } }'
+    assert router.said() == ([changed] if expected else [])
 
 
 FW4 = """
@@ -233,6 +325,7 @@ uci delete network.wificrm_desks
 sh {SCRIPTS}/wificrm.firewall; echo "one network less: $(look)"
 sh {SCRIPTS}/wificrm.firewall close; echo "closed: $(look)"
 nft delete table inet fw4
+sh {SCRIPTS}/wificrm.firewall; echo "nobody in the way: $?"
 sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
 """)
     path = router.run("-c", 'echo "$PATH"').stdout.strip()
@@ -246,6 +339,7 @@ sh {SCRIPTS}/wificrm.firewall close; echo "without fw4"
         'its include: {"br-desks","br-guest"}}}',
         'one network less: {"br-guest"}}}',
         "closed: ",
+        "nobody in the way: 0",
         "without fw4",
     ]
 
@@ -258,6 +352,8 @@ def test_the_program_finds_its_libraries_and_settings(tmp_path: Path):
     assert done.returncode == 1
     assert "wificrm-setup install gets them" in done.stderr
     (storage / "python").mkdir(parents=True)
+    other = router.run(SCRIPTS / "wificrm", "doctor", WIFICRM_STORAGE="/mnt/nowhere")
+    assert "the libraries are not on '/mnt/nowhere'" in other.stderr
     assert router.run(SCRIPTS / "wificrm", "staff", "add", "a b").stdout == (
         f"{storage}/python:/usr/lib/wificrm|{storage}/pycache|/etc/config/wificrm|-sP -m captive.cli staff add a b\n"
     )

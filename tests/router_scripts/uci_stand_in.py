@@ -179,6 +179,9 @@ class Uci:
             package.show(section, option, delimiter)
         elif verb == "get":
             package.get(section, option)
+        elif verb == "add":
+            self.changed.add(name)
+            package.sections.append({".type": rest[1], ".name": ""})
         elif verb in ("commit", "changes", "revert"):
             getattr(package, verb)()
         else:
