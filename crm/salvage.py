@@ -5,6 +5,7 @@ Guests go online whatever became of a file. What was in it is kept beside the ne
 
 import os
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,16 @@ def set_aside(path: Path, now: datetime) -> Path:
     _rename(path, aside)
     for part in _PARTS:
         if _with(aside, part).is_file():
+            _with(aside, part).chmod(0o600)
+    return aside
+
+
+def copy_aside(path: Path, now: datetime) -> Path:
+    """Keep a copy of the broken store at *path*, which another is to take the place of; where it is. Raises OSError."""
+    aside = _free_name(path, now)
+    for part in _PARTS:
+        if _with(path, part).is_file():
+            shutil.copy(_with(path, part), _with(aside, part))
             _with(aside, part).chmod(0o600)
     return aside
 

@@ -31,23 +31,29 @@ async def is_current(dsn: str, package: str) -> bool:
 
 async def age_of(dsn: str, package: str) -> Age:
     """How the schema of the store at *dsn* stands to this program's. Raises `SetupError` as `is_current` does."""
+    version, head = await version_of(dsn, package), head_of(package)
+    if version is None:
+        return "missing"
+    return "current" if version == head else "newer" if version > head else "older"
+
+
+async def version_of(dsn: str, package: str) -> str | None:
+    """The newest step that the store at *dsn* has; None where there is no store. Raises `SetupError`."""
     url = store_url(dsn)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
-        return "missing"
+        return None
     engine = make_engine(dsn, readonly=True)
     try:
         async with engine.connect() as conn:
-            version = (await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+            return str((await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar() or "")
     except (OperationalError, ProgrammingError):  # no such table
-        return "missing"
+        return None
     except DatabaseError as error:
         raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(f"the {package} store cannot be reached: {error}; is the server running?") from None
     finally:
         await engine.dispose()
-    head = head_of(package)
-    return "current" if version == head else "newer" if version and str(version) > head else "older"
 
 
 def head_of(package: str) -> str:

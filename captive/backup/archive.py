@@ -4,8 +4,10 @@ Nothing is taken out of an archive but what its contents list names, and that li
 names: an archive may come from anywhere.
 """
 
+import contextlib
 import gzip
 import hashlib
+import io
 import os
 import re
 import tarfile
@@ -59,45 +61,64 @@ def describe(files: Mapping[str, Path]) -> dict[str, Part]:
     return {name: Part(path.stat().st_size, _digest(path)) for name, path in files.items()}
 
 
-def write_archive(target: Path, contents: Contents, files: Mapping[str, Path]) -> None:
-    """Write *contents* and *files* to *target*, for its owner alone; whole or not at all. Raises OSError."""
-    fresh = target.with_name(f".{target.name}.new")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as raw:
-            with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as archive:
-                listing = msgspec.json.encode(contents)
-                with _as_file(fresh.with_suffix(".json"), listing) as path:
-                    _add(archive, CONTENTS, path)
-                for name in contents.files:
-                    _add(archive, name, files[name])
-            raw.flush()
-            os.fsync(raw.fileno())
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
+def write_archive(target: Path, contents: Contents, files: Mapping[str, Path], workshop: Path) -> None:
+    """Write *contents* and *files* to *target*, for its owner alone; whole or not at all. Raises OSError.
+
+    It is made in *workshop*, a folder of our own on the same disk.
+    """
+    fresh = workshop / "archive"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as raw:
+        with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as archive:
+            listing = msgspec.json.encode(contents)
+            _add(archive, CONTENTS, len(listing), io.BytesIO(listing))
+            for name in contents.files:
+                with files[name].open("rb") as file:
+                    _add(archive, name, files[name].stat().st_size, file)
+        raw.flush()
+        os.fsync(raw.fileno())
+    fresh.replace(target)
 
 
-def read_archive(path: Path, folder: Path) -> Contents:
-    """Unpack the archive at *path* into *folder*. Raises `SetupError` where it is not whole or not ours."""
-    try:
-        with tarfile.open(path, mode="r|gz") as archive:
-            contents = _read_contents(path, archive)
-            missing = dict(contents.files)
-            while member := archive.next():
-                part = missing.pop(member.name, None)
-                file = archive.extractfile(member) if part and member.isreg() else None
-                if part is None or file is None or member.size != part.size:
-                    raise SetupError(f"{path}: {member.name[:80]!r} does not belong into a backup")
-                if _copy(file, folder / member.name) != part.sha256:
-                    raise SetupError(f"{path}: {member.name} was changed or damaged; use another backup")
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise SetupError(f"{path}: this is no backup, or it was cut short ({error})") from None
-    except OSError as error:
-        raise SetupError(f"{error.filename or path}: {error.strerror}") from None
+def is_archive(path: Path) -> bool:
+    """Whether the file at *path* begins as a backup does."""
+    with contextlib.suppress(SetupError), _opened(path) as archive:
+        _read_contents(path, archive)
+        return True
+    return False
+
+
+def read_archive(path: Path, folder: Path, *, only: str = "") -> Contents:
+    """Unpack the archive at *path* into *folder*, or *only* the file of that name.
+
+    Raises `SetupError` where it is not whole or not ours.
+    """
+    with _opened(path) as archive:
+        contents = _read_contents(path, archive)
+        missing = dict(contents.files)
+        while member := archive.next():
+            part = missing.pop(member.name, None)
+            file = archive.extractfile(member) if part and member.isreg() else None
+            if part is None or file is None or member.size != part.size:
+                raise SetupError(f"{path}: {member.name[:80]!r} does not belong into a backup")
+            if only not in ("", member.name):
+                continue
+            if _copy(file, folder / member.name) != part.sha256:
+                raise SetupError(f"{path}: {member.name} was changed or damaged; use another backup")
     if missing:
         raise SetupError(f"{path}: it was cut short, {next(iter(missing))} is missing; use another backup")
     return contents
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(path, mode="r|gz") as archive:
+            yield archive
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
+        raise SetupError(f"{path}: this is no backup, or it was cut short ({error})") from None
+    except OSError as error:
+        raise SetupError(f"{error.filename or path}: {error.strerror}") from None
 
 
 def _read_contents(path: Path, archive: tarfile.TarFile) -> Contents:
@@ -137,17 +158,7 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _add(archive: tarfile.TarFile, name: str, path: Path) -> None:
+def _add(archive: tarfile.TarFile, name: str, size: int, file: IO[bytes]) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = path.stat().st_size, 0o600
-    with path.open("rb") as file:
-        archive.addfile(member, file)
-
-
-@contextmanager
-def _as_file(path: Path, content: bytes) -> Iterator[Path]:
-    path.write_bytes(content)
-    try:
-        yield path
-    finally:
-        path.unlink()
+    member.size, member.mode = size, 0o600
+    archive.addfile(member, file)

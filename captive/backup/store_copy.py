@@ -5,13 +5,13 @@ in which answers came. A dump of PostgreSQL has its rows as they lie in its file
 """
 
 import asyncio
-import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from captive.backup.folder import give_to_owner_of, make_folder
 from crm.commands_here import to_install
 from crm.engines import store_url
 from crm.errors import SetupError
@@ -29,7 +29,8 @@ async def copy_out(dsn: str, target: Path) -> None:
     if url.get_backend_name() == "sqlite":
         await asyncio.to_thread(_copy_file_out, Path(url.database or ""), target)
     else:
-        await _run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}", dsn=dsn)
+        options = ("--format=custom", "--no-owner", "--no-privileges", "--exclude-table-data=staff_session")
+        await _run("pg_dump", *options, f"--file={target}", dsn=dsn)
 
 
 async def copy_in(source: Path, dsn: str) -> None:
@@ -55,32 +56,40 @@ def _copy_file_out(source: Path, target: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.execute(f"PRAGMA busy_timeout={WAIT_SECONDS * 1000:.0f}")
-            connection.execute("VACUUM INTO ?", (str(target),))
+            # Nobody else knows the copy, and many file servers know no locks.
+            connection.execute("VACUUM INTO ?", (f"{target.absolute().as_uri()}?nolock=1",))
     except sqlite3.Error as error:
         raise SetupError(f"{source}: cannot be copied: {error}; wificrm doctor says more") from None
 
 
 def _copy_file_in(source: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with (
-            closing(sqlite3.connect(source)) as copy,
-            closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as connection,
-        ):
-            connection.execute("PRAGMA journal_mode=WAL")
-            copy.backup(connection)
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        make_folder(target.parent)
+        with closing(sqlite3.connect(source)) as copy:
+            _end_sessions(copy)
+            _put_pages(copy, target)
     except (sqlite3.Error, OSError) as error:
         raise SetupError(f"{target}: nothing was restored: {error}; is the disk full, is it yours?") from None
     give_to_owner_of(target.parent, target)
 
 
-def give_to_owner_of(folder: Path, *files: Path) -> None:
-    """What root put into *folder* belongs to whom the folder belongs, who is to go on with it."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        for file in (each for path in files for each in path.parent.glob(f"{path.name}*")):
-            os.chown(file, owner.st_uid, owner.st_gid)
+def _end_sessions(copy: sqlite3.Connection) -> None:
+    """Who has signed out since, or been shut out by a new password, is not signed in by an old backup."""
+    with copy:
+        copy.execute("DELETE FROM staff_session")
+
+
+def _put_pages(copy: sqlite3.Connection, target: Path) -> None:
+    with closing(sqlite3.connect(target, timeout=WAIT_SECONDS)) as connection:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+                raise
+            target.write_bytes(b"")  # whoever called has kept it; now there is something to write into
+        copy.backup(connection)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
@@ -99,11 +108,14 @@ async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
 def _environment(dsn: str) -> Mapping[str, str]:
     """Where the database is, for PostgreSQL's programs; the list of processes is no place for a password."""
     url = store_url(dsn)
+    asked = {name: value for name, value in url.query.items() if isinstance(value, str)}
     given = {
-        "PGHOST": url.host,
-        "PGPORT": str(url.port) if url.port else None,
+        "PGHOST": url.host or asked.get("host"),
+        "PGPORT": str(url.port) if url.port else asked.get("port"),
         "PGUSER": url.username,
         "PGPASSWORD": str(url.password) if url.password else None,
+        "PGPASSFILE": asked.get("passfile"),
+        "PGSSLMODE": asked.get("ssl"),
         "PGDATABASE": url.database,
     }
     return {"LC_ALL": "C.UTF-8"} | {name: value for name, value in given.items() if value}

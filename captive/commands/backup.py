@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from captive.backup.backup import Occasion, make_backup
+from captive.backup.backup import make_backup
+from captive.backup.folder import Occasion
 from captive.commands.places import settings_of
 from crm.command_line import add_place, say
 from crm.times import local_moment
@@ -23,7 +24,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="?",
         type=Path,
         metavar="FILE",
-        help="file to write; by default one of the day in backup.folder",
+        help="file to write, or folder for one of the day; by default backup.folder",
     )
     command.add_argument(
         "--before-upgrade",

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from captive.backup.archive import is_archive
 from captive.backup.backup import read_settings, restore_backup
 from captive.commands.places import settings_of
 from crm.command_line import add_place, fail, say
@@ -44,8 +45,10 @@ async def run(args: argparse.Namespace) -> int:
         settings, args.config, args.file, today, with_settings=args.with_settings
     )
     say(f"the answers are those of {contents.taken}, from {contents.venue}")
-    if kept:
+    if kept and is_archive(kept):
         say(f"those of before are kept: wificrm restore {kept}")
+    elif kept:
+        say(f"the store of before was damaged; it is kept as {kept}")
     if args.with_settings:
         say(f"settings and secrets were put back; now: {to_restart('wificrm-gateway', 'wificrm')}")
     return 0

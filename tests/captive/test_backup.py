@@ -10,23 +10,39 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as given_settings
+from hypothesis import strategies as st
 
-from captive.backup.archive import CONTENTS, MAX_CONTENTS
+from captive.backup.archive import (
+    CONTENTS,
+    MAX_CONTENTS,
+    Contents,
+    describe,
+    read_archive,
+    write_archive,
+)
 from captive.backup.backup import make_backup, read_settings, restore_backup
+from captive.backup.folder import delete_oldest, name_of
+from captive.backup.store_copy import copy_out
 from captive.commands import backup as backup_command
 from captive.commands import restore as restore_command
 from crm.errors import SetupError
 from crm.migrate import migrate
 from crm.settings import Settings, StoreSection, secret
+from crm.staff import delete_session, insert_session, insert_staff, list_staff, select_session
 from crm.store import open_store
 from crm.venues import save_venue
 from surveys.questionnaire_files import load_questionnaire
@@ -254,6 +270,7 @@ async def test_a_new_box_takes_the_old_ones_place(portal: Portal, tmp_path: Path
     )
     config.write_text(text)
     config.with_name("wifi.conf").write_text("SSID=Centre\n")
+    (tmp_path / "usb").mkdir()
     made = await make_backup(old, config, TODAY, target=tmp_path / "usb/stick.tar.gz")
     config.unlink()
     config.with_name("wifi.conf").unlink()
@@ -421,3 +438,232 @@ def forge(
         path.unlink() if path.is_file() else path.rmdir()
     folder.rmdir()
     return target
+
+
+def harm_header(store: Path) -> None:
+    store.write_bytes(b"no database any more" * 4096)
+
+
+def harm_middle(store: Path) -> None:
+    """One page of it: it opens, and cannot be read through."""
+    with closing(sqlite3.connect(store)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        name = "SELECT rootpage FROM sqlite_schema WHERE name = 'questionnaire_version'"
+        page = connection.execute(name).fetchone()[0]
+    with store.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(os.urandom(4096))
+
+
+@pytest.mark.parametrize("harm", [harm_header, harm_middle, lambda store: store.write_bytes(b"")])
+async def test_a_damaged_store_is_what_a_backup_is_for(
+    centre: Settings, harm: Callable[[Path], object], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Nothing but a backup helps then, and no backup can be made of it: it is kept as it is."""
+    made = await make_backup(centre, None, TODAY)
+    store = Path(centre.store.crm)
+    harm(store)
+    broken = store.read_bytes()
+    _, kept = await restore_backup(centre, None, made, TODAY)
+    assert await asked(centre.store.crm) == ["nhanh"]
+    if broken:
+        assert kept is not None
+        assert kept.read_bytes() == broken
+        assert kept.name.startswith("crm.db.broken-")
+        assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("version", ["0001", "9999"])
+async def test_what_there_is_is_kept_whatever_its_schema(centre: Settings, version: str) -> None:
+    """As on the way back from a newer release, whose answers the older one cannot read."""
+    made = await make_backup(centre, None, TODAY)
+    with closing(sqlite3.connect(centre.store.crm)) as store:
+        store.execute("UPDATE alembic_version SET version_num = ?", (version,))
+        store.commit()
+    _, kept = await restore_backup(centre, None, made, TODAY)
+    assert kept is not None
+    with tarfile.open(kept) as archive:
+        listing = archive.extractfile(CONTENTS)
+        assert listing is not None
+        assert json.load(listing)["schema"] == version
+
+
+async def test_who_was_signed_in_then_is_not_signed_in_by_a_backup(both_dsns: str, tmp_path: Path) -> None:
+    settings = Settings(secrets=str(tmp_path / "secrets"), store=StoreSection(crm=both_dsns))
+    settings = with_folder(settings, tmp_path / "backups")
+    store = open_store(both_dsns)
+    async with store.begin() as conn:
+        someone = await insert_staff(conn, "hoa", "hash", "manager", None)
+        token = await insert_session(conn, someone.id, datetime(2026, 11, 20, tzinfo=UTC))
+    made = await make_backup(settings, None, TODAY)
+    async with store.begin() as conn:
+        await delete_session(conn, token)  # signed out, or shut out by a new password
+    await restore_backup(settings, None, made, TODAY)
+    async with store.read() as conn:
+        assert [each.name for each in await list_staff(conn)] == ["hoa"]
+        assert await select_session(conn, token, datetime(2026, 11, 20, 1, tzinfo=UTC)) is None
+    await store.close()
+
+
+async def test_where_the_settings_cannot_be_put_the_answers_stay_too(
+    centre: Settings, tmp_path: Path
+) -> None:
+    config = tmp_path / "wificrm.toml"
+    config.write_text("[venue]\n")
+    made = await make_backup(centre, config, TODAY)
+    await ask(centre.store.crm, "chuan")
+    config.unlink()
+    nowhere = Path("/proc/wificrm.toml")  # where nobody may write, not even root
+    with pytest.raises(SetupError, match="/proc"):
+        await restore_backup(centre, nowhere, made, TODAY, with_settings=True)
+    assert await asked(centre.store.crm) == ["nhanh", "chuan"]
+
+
+async def test_settings_keep_their_rights_and_what_they_were_is_kept_once(
+    centre: Settings, tmp_path: Path
+) -> None:
+    config = tmp_path / "etc/wificrm.toml"
+    config.parent.mkdir()
+    config.write_text("# of the backup\n")
+    made = await make_backup(centre, config, TODAY)
+    config.write_text("# of the day, with a password in it\n")
+    config.chmod(0o640)
+    for _ in range(2):  # again, as after the first one was cut off
+        await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert config.read_text() == "# of the backup\n"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o640
+    assert config.with_name("wificrm.toml.before-restore").read_text().startswith("# of the day")
+    assert {each.name for each in config.parent.iterdir()} == {"wificrm.toml", "wificrm.toml.before-restore"}
+    assert not list(Path(centre.secrets).glob("*before-restore"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_what_root_makes_belongs_to_the_portal_and_no_link_leads_root_astray(
+    centre: Settings, tmp_path: Path
+) -> None:
+    """The folder is the portal's, which strangers reach: what lies in it may have been put there by one."""
+    config = tmp_path / "wificrm.toml"
+    config.write_text("")
+    folder, victim = Path(centre.backup.folder), tmp_path / "shadow"
+    victim.write_text("of root")
+    folder.mkdir()
+    home = tmp_path / "home"
+    home.mkdir()
+    for each in (folder, home):
+        os.chown(each, 65534, 65534)
+    name = f"wificrm-DEMO-P01-{TODAY}.tar.gz"
+    for planted in (name, f"{name}.x", f".{name}.new", f".{name}.tar.gz.json", f".{name}.json"):
+        (folder / planted).symlink_to(victim)
+    made = await make_backup(centre, config, TODAY)
+    assert (victim.read_text(), victim.stat().st_uid) == ("of root", 0)
+    assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (65534, 0o600)
+
+    moved = StoreSection(crm=str(home / "var/crm.db"), access=str(home / "access.db"))
+    new = msgspec.structs.replace(centre, store=moved, secrets=str(home / "keys"))
+    await restore_backup(new, config, made, TODAY, with_settings=True)
+    assert {each.stat().st_uid for each in home.rglob("*")} == {65534}
+
+
+async def test_to_a_folder_to_nowhere_and_over_something_else(centre: Settings, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    made = await make_backup(centre, None, TODAY, target=stick)
+    assert made == stick / f"wificrm-DEMO-P01-{TODAY}.tar.gz"
+    assert await make_backup(centre, None, TODAY, target=made) == made
+    with pytest.raises(SetupError, match="no such folder; is the disk or stick there"):
+        await make_backup(centre, None, TODAY, target=tmp_path / "not-there/x.tar.gz")
+    config = tmp_path / "wificrm.toml"
+    config.write_text("[venue]\n")
+    with pytest.raises(SetupError, match="is no backup; name another"):
+        await make_backup(centre, config, TODAY, target=config)
+    assert config.read_text() == "[venue]\n"
+    assert [each.name for each in stick.iterdir()] == [made.name]
+
+
+DAYS = [
+    *(TODAY + timedelta(number) for number in range(6)),
+    date(1970, 1, 1),
+    date(2026, 1, 5),
+    date(2046, 3, 1),
+    date(2046, 3, 2),
+]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(DAYS), st.sampled_from(["", "before-upgrade"])), max_size=30),
+    st.integers(1, 4),
+)
+@given_settings(max_examples=100, deadline=None)
+def test_whatever_the_clock_shows_the_newest_backups_stay(steps: list[tuple[date, Any]], keep: int) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        settings = with_folder(Settings(), Path(place), keep)
+        for day, occasion in steps:
+            before = {each.name for each in Path(place).iterdir()}
+            made = Path(place) / name_of(settings, day, occasion)
+            assert not (occasion and made.name in before), "written over"
+            made.touch()
+            delete_oldest(settings, made, occasion)
+            gone = before - {each.name for each in Path(place).iterdir()}
+            assert made.exists()
+            assert all(("upgrade" in name) == bool(occasion) and str(day) >= name[17:27] for name in gone)
+            same = [each for each in before if ("upgrade" in each) == bool(occasion)]
+            up_to = [name for name in same if name != made.name and name[17:27] <= str(day)]
+            assert len(gone) == max(0, len(up_to) + 1 - keep)
+
+
+async def test_what_a_killed_backup_left_behind_goes_with_the_next(centre: Settings) -> None:
+    """It is a copy of all answers; one that is still being made stays."""
+    folder = Path(centre.backup.folder)
+    code = (
+        "import sys, time; from pathlib import Path; from captive.backup.folder import workshop\n"
+        "with workshop(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'store').write_text('all answers'); print(folder, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        left = Path(other.stdout.readline().strip())
+        await make_backup(centre, None, TODAY)
+        assert (left / "store").exists()
+        other.kill()
+    await make_backup(centre, None, TODAY)
+    assert [each.name for each in folder.iterdir()] == [f"wificrm-DEMO-P01-{TODAY}.tar.gz"]
+
+
+async def test_a_disk_without_locks_takes_a_backup(centre: Settings, tmp_path: Path) -> None:
+    """As some file servers; played by somebody who holds every byte of the copy."""
+    code = "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    copy, pipe = tmp_path / "copy", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code, copy], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        await copy_out(centre.store.crm, copy)
+        other.kill()
+    assert await asked(str(copy)) == ["nhanh"]
+
+
+@given(st.data())
+@given_settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_archive_is_a_sentence(small: bytes, data: st.DataObject) -> None:
+    """Whatever bytes of it changed, before or after it was compressed."""
+    squeezed = data.draw(st.booleans())
+    damaged = bytearray(small if squeezed else gzip.decompress(small))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(damaged) - 1 if squeezed else min(len(damaged), 4096) - 1))
+        damaged[place] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "archive"
+        path.write_bytes(damaged if squeezed else gzip.compress(damaged, 1))
+        with suppress(SetupError):
+            read_archive(path, Path(folder) / "unpacked")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A whole archive of a few bytes."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "store").write_bytes(b"store" * 200)
+    (folder / "forms").write_bytes(bytes(32))
+    files = {"store.db": folder / "store", "secrets/forms": folder / "forms"}
+    contents = Contents("V", TODAY, "1", "sqlite", "0002", describe(files))
+    write_archive(folder / "archive.tar.gz", contents, files, folder)
+    return (folder / "archive.tar.gz").read_bytes()

@@ -1,0 +1,108 @@
+"""The folder of backups: what a file in it is called, how long it stays, and where it is made until it is whole."""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from crm.errors import SetupError
+from crm.settings import Settings
+
+Occasion = Literal["", "before-upgrade", "before-restore"]
+
+_UNFINISHED = ".backup-"
+
+
+def name_of(settings: Settings, today: date, occasion: Occasion) -> str:
+    """The file of the day; a copy made before something else was lost is never written over."""
+    stem = f"wificrm-{settings.venue.code}-{today}"
+    if not occasion:
+        return f"{stem}.tar.gz"
+    numbers = [number for day, number, _ in _kept(settings, occasion) if day == str(today)]
+    return f"{stem}-{occasion}-{max(numbers, default=0) + 1}.tar.gz"
+
+
+def delete_oldest(settings: Settings, made: Path, occasion: Occasion) -> None:
+    """Delete what is older than the newest ``backup.keep`` up to *made*. Raises OSError.
+
+    What bears a later day than the one just *made* was named by another clock, and nothing tells how old it is:
+    it stays.
+    """
+    known = [path for _, _, path in _kept(settings, occasion)]
+    for old in known[: known.index(made) + 1][: -settings.backup.keep]:
+        old.unlink(missing_ok=True)
+
+
+def _kept(settings: Settings, occasion: Occasion) -> list[tuple[str, int, Path]]:
+    """(day, number, where) of the backups of *occasion*, by their names: copied files have the time of the copy."""
+    mark = rf"-{occasion}-([0-9]+)" if occasion else "()"
+    name = re.compile(
+        rf"wificrm-{re.escape(settings.venue.code)}-([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}){mark}\.tar\.gz"
+    )
+    folder = Path(settings.backup.folder)
+    there = [(name.fullmatch(each.name), each) for each in folder.iterdir()] if folder.is_dir() else []
+    return sorted((found[1], int(found[2] or 0), each) for found, each in there if found)
+
+
+@contextlib.contextmanager
+def workshop(place: Path) -> Iterator[Path]:
+    """A folder in *place*, for the owner alone, that is gone afterwards; what a killed one left behind goes first.
+
+    Raises `SetupError`, also for an OSError of whoever works in it.
+    """
+    try:
+        make_folder(place)
+        with contextlib.ExitStack() as work:
+            with _locked(place, wait=True):
+                _clear(place)
+                folder = Path(work.enter_context(tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=place)))
+                work.enter_context(_locked(folder, wait=True))
+            yield folder
+    except OSError as error:
+        raise SetupError(f"{error.filename or place}: {error.strerror}; who runs this must own it") from None
+
+
+def _clear(place: Path) -> None:
+    """Delete what was being made when the power went or the process was killed: all answers are in it."""
+    for left in place.glob(f"{_UNFINISHED}*"):
+        with _locked(left, wait=False) as is_ours:
+            if is_ours:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold *folder*, until the process ends at the latest; False where somebody else does, or nothing can be held."""
+    descriptor = -1
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        held = True
+    except OSError:  # some file servers know no locks: then nothing is cleared there
+        held = False
+    try:
+        yield held
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def make_folder(folder: Path, mode: int = 0o750) -> None:
+    """Make *folder* and what is missing above it, each for whom the one above it belongs to. Raises OSError."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=mode, exist_ok=True)
+        give_to_owner_of(each.parent, each)
+
+
+def give_to_owner_of(folder: Path, file: Path) -> None:
+    """What root put into *folder* belongs to whom the folder belongs, who is to go on with it. Raises OSError."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)
