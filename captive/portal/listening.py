@@ -1,21 +1,17 @@
-"""The sockets of portal and console, and bounds on the connections that guests hold to the portal.
-
-aiohttp ends a connection on which no whole request head arrives in time (``keepalive_timeout``), and a form
-has a deadline of its own (`crm.web.read_body`). What is left is who reads slowly, or holds more connections
-than the portal can bear. nft lets one device have a hundred; this looks at all of them together.
-"""
+"""The sockets of portal and console. A form has a deadline of its own (`crm.web.read_body`)."""
 
 import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from captive.certificate import Certificate
+from captive.connection_limits import limited
 from captive.portal.kept_sockets import KeptSockets
 from crm.errors import SetupError
 from crm.settings import Settings
@@ -32,7 +28,6 @@ BACKLOG = 1_024
 """Connections that wait to be taken, say while the portal restarts."""
 HANDSHAKE_SECONDS = 10.0
 """Within which TLS is to be agreed on."""
-LOOK_EVERY = 1.0
 
 
 class _Requests(logging.Filter):
@@ -72,7 +67,8 @@ async def listen(
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
     assert guest.server is not None  # noqa: S101 - set up above
-    await stack.enter_async_context(bounded(guest.server))
+    most = min(MAX_CONNECTIONS, _descriptors() // 2)
+    await stack.enter_async_context(limited(guest.server, most, LIFE))
     tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
     sites: list[tuple[str, web.AppRunner, str | None, int, dict[str, Any]]] = [
         ("portal.port", guest, host, settings.portal.port, {}),
@@ -104,33 +100,6 @@ async def _open(
     opened = await loop.create_server(server, address, port, backlog=BACKLOG, **options)
     kept.keep(address, port, (each.fileno() for each in opened.sockets))
     return [opened]
-
-
-@contextlib.asynccontextmanager
-async def bounded(server: web.Server) -> AsyncIterator[None]:
-    """Keep the connections of *server* within bounds while the context is open."""
-    most = min(MAX_CONNECTIONS, _descriptors() // 2)
-    watching = asyncio.create_task(_watch(server, most), name="connections")
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-
-
-async def _watch(server: web.Server, most: int) -> None:
-    """Cut what is too old; where there are too many, the oldest: a guest's own last for milliseconds."""
-    loop = asyncio.get_running_loop()
-    seen: dict[web.RequestHandler, float] = {}
-    while True:
-        now, oldest_first = loop.time(), server.connections
-        seen = {each: seen.get(each, now) for each in oldest_first}
-        crowd = len(oldest_first) - most
-        for number, (each, since) in enumerate(seen.items()):
-            if (number < crowd or now - since > LIFE) and each.transport is not None:
-                each.transport.abort()  # `close` would wait until the other side has read everything
-        await asyncio.sleep(LOOK_EVERY)
 
 
 def _descriptors() -> int:

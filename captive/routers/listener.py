@@ -7,12 +7,13 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from aiohttp import hdrs, web
 
 from captive.certificate import Certificate
+from captive.connection_limits import limited
 from captive.routers.keys import read_key
 from captive.routers.link import RouterLink
 from captive.routers.session import Session
@@ -48,7 +49,6 @@ LINGER_SECONDS = 2.0
 """How long the rest of a refused body is dropped before the connection is cut."""
 READ_AHEAD = 16 * 1024
 """Bytes of a body that are taken in before anybody asks for them."""
-LOOK_EVERY = 1.0
 TELL_EVERY = 60.0
 NO_SESSION = "not of a session that is under way"
 
@@ -208,7 +208,7 @@ async def meet_routers(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None  # noqa: S101 - set up above
-    await stack.enter_async_context(_bounded(runner.server, reception))
+    await stack.enter_async_context(limited(runner.server, MAX_CONNECTIONS, LIFE, reception.streaming))
     port = settings.portal.router_port
     try:
         listening = await asyncio.get_running_loop().create_server(
@@ -223,31 +223,6 @@ async def meet_routers(
     for link in links.values():
         link.revocation = lambda: certificate.verdict.hosts
         stack.push_async_callback(link.close)  # first of all: the server waits for its answers to end
-
-
-@contextlib.asynccontextmanager
-async def _bounded(server: web.Server, reception: Reception) -> AsyncIterator[None]:
-    watching = asyncio.create_task(_watch(server, reception), name="connections of routers")
-    try:
-        yield
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-
-
-async def _watch(server: web.Server, reception: Reception) -> None:
-    """Cut what is too old and carries no stream; where there are too many, the oldest of those."""
-    seen: dict[web.RequestHandler, float] = {}
-    while True:
-        now = _now()
-        passing = [each for each in server.connections if each.transport not in reception.streaming]
-        seen = {each: seen.get(each, now) for each in passing}
-        crowd = len(server.connections) - MAX_CONNECTIONS
-        for number, (each, since) in enumerate(seen.items()):
-            if (number < crowd or now - since > LIFE) and each.transport is not None:
-                each.transport.abort()
-        await asyncio.sleep(LOOK_EVERY)
 
 
 def _now() -> float:

@@ -655,15 +655,15 @@ MISTAKES = (
     Mistake(
         17,
         "a reader may take for ever",
-        "captive/portal/listening.py",
-        "or now - since > LIFE)",
+        "captive/connection_limits.py",
+        "or now - since > life)",
         "or since > now)",
         (S + "test_floods.py::test_who_reads_nothing_is_cut",),
     ),
     Mistake(
         17,
         "connections without number",
-        "captive/portal/listening.py",
+        "captive/connection_limits.py",
         "(number < crowd or",
         "(number < crowd - (1 << 30) or",
         (S + "test_floods.py::test_five_thousand_sockets_cost_the_oldest",),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import captive.connection_limits
 import captive.portal.listening
 import crm.web
 from tests.captive.portal_app import Clock, Guest, Portal, portal_at
@@ -82,7 +83,7 @@ async def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(captive.portal.listening, "HEAD_SECONDS", 0.5)
     monkeypatch.setattr(captive.portal.listening, "LINGER_SECONDS", 0.2)
     monkeypatch.setattr(captive.portal.listening, "LIFE", 3.0)
-    monkeypatch.setattr(captive.portal.listening, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(captive.connection_limits, "LOOK_EVERY", 0.2)
     async with portal_at(tmp_path, Clock()) as portal:
         yield portal
 

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+import captive.connection_limits
 import captive.portal.listening
 import captive.routers.listener
 from tests.captive.routers.thin_portal import NAME, ThinPortal
@@ -40,15 +41,18 @@ async def said(reader: asyncio.StreamReader, seconds: float = 10) -> bytes:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in (("BODY_SECONDS", 0.5), ("LINGER_SECONDS", 0.2), ("LOOK_EVERY", 0.1)):
+    monkeypatch.setattr(captive.connection_limits, "LOOK_EVERY", 0.1)
+    for name, seconds in (("BODY_SECONDS", 0.5), ("LINGER_SECONDS", 0.2)):
         monkeypatch.setattr(captive.routers.listener, name, seconds)
 
 
-async def test_a_stream_outlives_what_ends_other_connections(
-    monkeypatch: pytest.MonkeyPatch, short: None, portal: ThinPortal
-) -> None:
+@pytest.fixture
+def short_lived(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captive.routers.listener, "LIFE", 0.5)
     monkeypatch.setattr(captive.portal.listening, "LIFE", 0.5)
+
+
+async def test_a_stream_outlives_what_ends_other_connections(short_lived: None, portal: ThinPortal) -> None:
     router = portal.router()
     await router.connect()
     async with raw(portal) as (reader, writer):
@@ -90,10 +94,12 @@ async def test_too_long_a_line_and_too_long_a_report_are_refused(short: None, po
             assert (await said(reader)).startswith(b"HTTP/1.1 413")
 
 
-async def test_a_crowd_of_strangers_keeps_no_router_out(
-    monkeypatch: pytest.MonkeyPatch, short: None, portal: ThinPortal
-) -> None:
+@pytest.fixture
+def few(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captive.routers.listener, "MAX_CONNECTIONS", 20)
+
+
+async def test_a_crowd_of_strangers_keeps_no_router_out(few: None, portal: ThinPortal) -> None:
     first, second = portal.router(), portal.router("hall2")
     await first.connect()
     crowd = [socket.create_connection(("127.0.0.1", portal.settings.portal.router_port)) for _ in range(20)]
