@@ -3,21 +3,21 @@
 import re
 import tomllib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 
+from crm.commands_here import to_install
 from crm.errors import SetupError
 from crm.network_checks import check_networks, is_address
 from crm.settings import Settings, StoreSection, Venue, given_secret
-from crm.uci import is_uci, line_of, read_uci
+from crm.uci import is_uci, read_uci
 
-Reading = tuple[dict[str, Any], Callable[[str], int]]
-"""What the file says, and on which line a dotted key stands in it."""
+Finder = Callable[[str], tuple[int, str]]
+"""On which line a dotted key stands, and what it is called in the file."""
 
 
 def load_settings(path: Path) -> Settings:
@@ -57,27 +57,29 @@ def _with_password(settings: Settings) -> Settings:
 def parse_settings(text: str, name: str = "settings") -> Settings:
     """Check *text*; *name* stands before the line number in errors."""
     uci = is_uci(text)
-    raw, find_line = _read_uci(text, name) if uci else _read_toml(text, name)
+    raw, find = _read_uci(text, name) if uci else _read_toml(text, name)
     _spread_grant(raw)
     try:
         settings = msgspec.convert(raw, Settings, strict=not uci)  # in UCI all values are text
     except msgspec.ValidationError as error:
-        raise SetupError(_explain(error, find_line, name)) from None
+        example = "/usr/share/wificrm/wificrm.config" if uci else "wificrm.example.toml"
+        raise SetupError(_explain(error, find, name, example)) from None
     for key, problem in _check_meaning(settings):
-        raise SetupError(f"{name}:{find_line(key)}: {key}: {problem}")
+        line, shown = find(key)
+        raise SetupError(f"{name}:{line}: {shown}: {problem}")
     return settings
 
 
-def _read_toml(text: str, name: str) -> Reading:
+def _read_toml(text: str, name: str) -> tuple[dict[str, Any], Finder]:
     try:
-        return tomllib.loads(text), partial(_line_of, text)
+        return tomllib.loads(text), lambda key: (_line_of(text, key), key)
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{name}: not TOML: {error}") from None
 
 
-def _read_uci(text: str, name: str) -> Reading:
-    raw, lines = read_uci(text, name)
-    return raw, partial(line_of, lines)
+def _read_uci(text: str, name: str) -> tuple[dict[str, Any], Finder]:
+    raw, origin = read_uci(text, name)
+    return raw, origin.find
 
 
 def _spread_grant(raw: dict[str, Any]) -> None:
@@ -98,7 +100,7 @@ def _spread_grant(raw: dict[str, Any]) -> None:
             place["grant"] = common | own if isinstance(own, dict) else own
 
 
-def _explain(error: msgspec.ValidationError, find_line: Callable[[str], int], name: str) -> str:
+def _explain(error: msgspec.ValidationError, find: Finder, name: str, example: str) -> str:
     message = str(error)
     path = re.search(r" - at `\$\.?([^`]*)`", message)
     key = path.group(1) if path else ""
@@ -107,8 +109,9 @@ def _explain(error: msgspec.ValidationError, find_line: Callable[[str], int], na
     unknown = re.search(r"unknown field `([^`]*)`", message)
     if unknown:
         key = f"{key}.{unknown.group(1)}" if key else unknown.group(1)
-        expectation = "there is no such setting; wificrm.example.toml lists them all"
-    return f"{name}:{find_line(key)}: {key or 'the file'}: {expectation}"
+        expectation = f"there is no such setting; {example} lists them all"
+    line, shown = find(key)
+    return f"{name}:{line}: {shown or 'the file'}: {expectation}"
 
 
 def _line_of(text: str, key: str) -> int:
@@ -194,7 +197,11 @@ def _check_venue(venue: Venue) -> list[tuple[str, str]]:
     try:
         ZoneInfo(venue.timezone)
     except (ZoneInfoNotFoundError, ValueError):
-        problems.append(("venue.timezone", "expected a name such as Asia/Ho_Chi_Minh"))
+        expected = "expected a name such as Asia/Ho_Chi_Minh"
+        if not available_timezones():  # as on a bare OpenWrt
+            install = to_install("tzdata", "zoneinfo-core zoneinfo-asia")
+            expected = f"this system knows of no time zones: {install}"
+        problems.append(("venue.timezone", expected))
     for language in venue.languages:
         if not re.fullmatch(r"[a-z]{2,3}", language):
             problems.append(("venue.languages", f"{language!r} is not a language code such as vi or en"))

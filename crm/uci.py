@@ -1,10 +1,12 @@
 """Settings in OpenWrt's own form (UCI, ``/etc/config/wificrm``): the same keys, so that they stand in one place.
 
 A table of the settings file is a section of that type, ``[[network]]`` and ``[[router]]`` are sections with
-the place's name, and the terms of a place stand among its options. UCI keeps no empty values: ``none`` is one.
+the place's name, and the terms of a place stand among its options. UCI keeps no empty values: ``none`` is one, and
+what is empty here counts as left out, as it is for everybody who asks `uci`.
 What only the router needs (SSIDs, radios, ports of switches) is `wificrm-setup`'s and left out here.
 """
 
+import re
 import shlex
 from typing import Any
 
@@ -22,9 +24,35 @@ ON_STORAGE = {
     ("backup", "folder"): "backups",
 }
 """Settings that name a place on the disk, and what they are there."""
+BOOLEANS = {("uplink", "masquerade"), ("connection_log", "enabled")}
+WORDS = {"on": "1", "yes": "1", "enabled": "1", "off": "0", "no": "0", "disabled": "0"}
+"""What OpenWrt takes for 1 and 0 besides, and msgspec does not."""
 
-Lines = dict[str, int]
-"""On which line each dotted key stands, as ``network[1].lease``."""
+
+class Origin:
+    """Where the settings' dotted keys, as ``network[1].lease``, come from."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, int] = {}
+        self._sections: dict[str, str] = {}
+
+    def open(self, prefix: str, kind: str, section: str, line: int) -> None:
+        """Keys under *prefix* stand in the section of that *kind* and name ("" for none) that begins on *line*."""
+        self._lines.setdefault(prefix, line)
+        self._sections.setdefault(prefix, section or f"@{prefix if kind in PLACES else f'{kind}[0]'}")
+
+    def put(self, key: str, line: int) -> None:
+        """The dotted *key* is set on *line*."""
+        self._lines.setdefault(key, line)
+
+    def find(self, key: str) -> tuple[int, str]:
+        """The line on which *key* (or the nearest table around it, or 1) stands, and what `uci set` calls it."""
+        prefix, _, rest = key.partition(".")
+        rest = re.sub(r"\[[0-9]+\]$", "", rest).removeprefix("grant.").replace("names.", "name_")
+        name = ".".join(filter(None, ["wificrm", self._sections.get(prefix, prefix), rest]))
+        while key and key not in self._lines:
+            key = key.rpartition(".")[0]
+        return self._lines.get(key, 1), name
 
 
 def is_uci(text: str) -> bool:
@@ -34,14 +62,14 @@ def is_uci(text: str) -> bool:
     return first[:1] in (["config"], ["package"]) and first[1:2] != ["="]
 
 
-def read_uci(text: str, name: str) -> tuple[dict[str, Any], Lines]:
-    """What `tomllib` would give for the same settings (all values as text), and where each stands.
+def read_uci(text: str, name: str) -> tuple[dict[str, Any], Origin]:
+    """What `tomllib` would give for the same settings (all values as text), and where each comes from.
 
     Raises `SetupError` with the line (after *name*) of what is not UCI, and when no storage is named.
     """
     raw: dict[str, Any] = {place: [] for place in PLACES}
     own: dict[str, Any] = {}
-    lines: Lines = {}
+    origin = Origin()
     table, kind, prefix = own, "", ""
     for number, words in _statements(text, name):
         match words:
@@ -49,25 +77,20 @@ def read_uci(text: str, name: str) -> tuple[dict[str, Any], Lines]:
                 continue
             case ["config", kind, *section] if len(section) < 2:
                 table, prefix = _open_section(raw, own, kind, section)
-                lines.setdefault(prefix, number)
+                origin.open(prefix, kind, section[0] if section else "", number)
+            case ["option", "name", _] if kind in PLACES:
+                raise SetupError(f"{name}:{number}: its name is that of its section: config {kind} 'NAME'")
             case ["option" | "list" as form, key, value] if kind:
-                if key not in ROUTERS_OWN.get(kind, ()):
+                if value and key not in ROUTERS_OWN.get(kind, ()):
                     at = _put(table, kind, key, value if form == "option" else [value])
-                    lines.setdefault(f"{prefix}.{at}", number)
+                    origin.put(f"{prefix}.{at}", number)
             case _:
                 raise SetupError(f"{name}:{number}: expected config, option or list as in UCI")
     _put_on_storage(raw, own.get("storage", ""), name)
     for network in raw["network"]:
         network.setdefault("interface", f"br-{network['name']}")
     _drop_none(raw)
-    return raw, lines
-
-
-def line_of(lines: Lines, key: str) -> int:
-    """The line on which *key*, or the nearest table around it, stands; 1 when none does."""
-    while key and key not in lines:
-        key = key.rpartition(".")[0]
-    return lines.get(key, 1)
+    return raw, origin
 
 
 def _statements(text: str, name: str) -> list[tuple[int, list[str]]]:
@@ -105,7 +128,11 @@ def _put(table: dict[str, Any], kind: str, key: str, value: str | list[str]) -> 
     for each in place[:-1]:
         table = table.setdefault(each, {})
     before = table.get(place[-1])
-    table[place[-1]] = before + value if isinstance(before, list) and isinstance(value, list) else value
+    if isinstance(value, list) and before:
+        value = [*(before if isinstance(before, list) else [before]), *value]
+    elif (kind, key) in BOOLEANS and isinstance(value, str):
+        value = WORDS.get(value, value)
+    table[place[-1]] = value
     return ".".join(place)
 
 

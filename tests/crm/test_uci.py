@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import zoneinfo
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,12 @@ import pytest
 from crm.errors import SetupError
 from crm.settings import Grant, Settings
 from crm.settings_file import load_settings, parse_settings
-from crm.uci import ROUTERS_OWN, is_uci
+from crm.uci import BOOLEANS, ROUTERS_OWN, WORDS, is_uci
 from tests.crm.test_settings import every_key
 
 CONFIG = Path(__file__).parents[2] / "router_scripts/openwrt/wificrm.config"
 STORAGE = "config wificrm 'main'\n\toption storage '/mnt/wificrm'\n"
+GUEST = "config network 'guest'\n"
 ON_DISK = {
     "secrets": "/mnt/sda1/wificrm/secrets",
     "store": {"crm": "/mnt/sda1/wificrm/crm.db", "access": "/mnt/sda1/wificrm/access.db"},
@@ -119,21 +121,30 @@ def test_routers_elsewhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("config portal\n\toption prot '1'\n", "x:4: portal.prot: there is no such setting"),
-        ("config prtal\n", "x:3: prtal: there is no such setting"),
-        ("config portal\n\n\toption port 'http'\n", "x:5: portal.port: Expected `int`, got `str`"),
-        ("config portal\n\toption port '99999'\n", "x:4: portal.port: Expected `int` <= 65535"),
+        (
+            "config portal\n\toption prot '1'\n",
+            "x:4: wificrm.@portal[0].prot: there is no such setting; /usr/share/",
+        ),
+        ("config prtal 'p'\n", "x:3: wificrm.p: there is no such setting"),
+        (
+            "config portal 'portal'\n\n\toption port 'http'\n",
+            "x:5: wificrm.portal.port: Expected `int`, got `str`",
+        ),
+        ("config portal 'p'\n\toption port '99999'\n", "x:4: wificrm.p.port: Expected `int` <= 65535"),
         (
             "config network 'a'\nconfig network 'b'\n\toption lease 'x'\n",
-            "x:5: network[1].lease: Expected `str`",
+            "x:5: wificrm.b.lease: Expected `str`",
         ),
-        ("config network 'a'\n\toption minutes '0'\n", "x:4: network[0].grant.minutes: Expected `int` >= 1"),
+        ("config network 'a'\n\toption minutes '0'\n", "x:4: wificrm.a.minutes: Expected `int` >= 1"),
         (
             "config network 'a'\n\toption never 'x'\n",
-            "x:4: network[0].never: Expected a list (in UCI: list, not option)",
+            "x:4: wificrm.a.never: Expected a list (in UCI: list, not option)",
         ),
-        ("config network\n", "x:3: network[0].name: Expected `str` matching"),
-        ("config network 'a'\n\toption address4 '1.2.3'\n", "x:4: network[0].address4:"),
+        ("config network\n", "x:3: wificrm.@network[0].name: Expected `str` matching"),
+        ("config network 'a'\n\toption address4 '1.2.3'\n", "x:4: wificrm.a.address4:"),
+        ("config network 'a'\n\toption name 'b'\n", "x:4: its name is that of its section"),
+        ("config network\nconfig network\n", "x:3: wificrm.@network[0].name"),
+        ("config network 'a'\nconfig network\n", "x:4: wificrm.@network[1].name"),
         ("config portal\n\toption name 'a\n", "x:4: a quotation mark is left open"),
         ("config portal\n\tname 'a'\n", "x:4: expected config, option or list"),
         ("option name 'a'\n", ""),
@@ -147,6 +158,43 @@ def test_mistakes_are_told_with_their_line(text: str, complaint: str) -> None:
     with pytest.raises(SetupError) as told:
         parse_settings(STORAGE + text, "x")
     assert str(told.value).startswith(complaint)
+
+
+def test_yes_and_no_in_all_words_of_uci() -> None:
+    assert {
+        (table.encode_name, field.encode_name)
+        for table in msgspec.structs.fields(Settings)
+        if isinstance(table.type, type) and issubclass(table.type, msgspec.Struct)
+        for field in msgspec.structs.fields(table.type)
+        if field.type is bool
+    } == BOOLEANS
+    for word, meaning in {**WORDS, "0": "0", "false": "0", "true": "1"}.items():
+        settings = parse_settings(f"{STORAGE}{GUEST}config uplink\n\toption masquerade '{word}'\n")
+        assert settings.uplink.masquerade == (meaning == "1")
+
+
+def test_what_is_empty_is_left_out_as_for_uci_itself() -> None:
+    """The next `uci commit` drops it; with another meaning until then the network would lose its IPv6 in between."""
+    text = STORAGE + "config network 'guest'\n\toption address6 ''\n\tlist always ''\n\toption lease ''\n"
+    assert parse_settings(text) == parse_settings(STORAGE + GUEST)
+
+
+def test_a_list_that_began_as_an_option_keeps_it_as_uci_does() -> None:
+    text = STORAGE + GUEST + "config uplink 'uplink'\n\toption dns '9.9.9.9'\n\tlist dns '1.1.1.1'\n"
+    assert parse_settings(text).uplink.dns == ("9.9.9.9", "1.1.1.1")
+
+
+def test_without_time_zones_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tzdata", None)  # nor those of PyPI
+    zoneinfo.reset_tzpath(to=[])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        with pytest.raises(
+            SetupError, match=r"wificrm\.venue\.timezone: this system knows of no time zones: apt-get"
+        ):
+            parse_settings(STORAGE + GUEST)
+    finally:
+        zoneinfo.reset_tzpath()
 
 
 def test_what_is_uci_is_told_by_its_first_word() -> None:
