@@ -113,7 +113,12 @@ def _prepare_sqlite(engine: Engine, *, readonly: bool) -> None:
 
 
 def damaged(dsn: str, error: DBAPIError) -> SetupError:
-    """What to say when SQLite cannot read the file at *dsn*."""
+    """What to say when SQLite cannot read the file at *dsn*, or PostgreSQL does not do what it is asked there."""
+    url = store_url(dsn)
+    if url.get_backend_name() == "postgresql":  # of the address not all: there may be a password in it
+        return SetupError(
+            f"the database {url.database} of {url.username}: {error.orig}; see what that user may do there"
+        )
     return SetupError(
         f"{dsn}: {error.orig}; put a backup there, or move the file away and run: wificrm migrate"
     )

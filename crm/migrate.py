@@ -15,11 +15,14 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, MetaData
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from crm.engines import damaged, make_engine
 from crm.errors import SetupError
 from crm.schema import Migration
+
+ONE_AT_A_TIME = 0x77637266
+"""The lock under which PostgreSQL lets one process after the other change a database's schema."""
 
 
 async def migrate(dsn: str, package: str) -> None:
@@ -35,7 +38,7 @@ async def migrate(dsn: str, package: str) -> None:
         raise SetupError(
             f"the {package} store cannot be opened: {error.orig}; check its path and rights"
         ) from None
-    except DatabaseError as error:
+    except DBAPIError as error:
         raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(
@@ -53,6 +56,8 @@ def _upgrade(connection: Connection, package: str) -> None:
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")
     config.attributes["connection"] = connection
+    if connection.dialect.name == "postgresql":  # SQLite's transaction has locked all of it already
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({ONE_AT_A_TIME})")
     command.upgrade(config, "head")
 
 

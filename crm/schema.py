@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.exc import DatabaseError, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from crm.engines import damaged, make_engine, store_url
 from crm.errors import SetupError
@@ -48,7 +48,7 @@ async def version_of(dsn: str, package: str) -> str | None:
             return str((await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar() or "")
     except (OperationalError, ProgrammingError):  # no such table
         return None
-    except DatabaseError as error:
+    except DBAPIError as error:
         raise damaged(dsn, error) from None
     except OSError as error:
         raise SetupError(f"the {package} store cannot be reached: {error}; is the server running?") from None

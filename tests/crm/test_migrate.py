@@ -1,6 +1,11 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -11,10 +16,10 @@ from sqlalchemy import Connection, text
 import captive.grants.tables
 import crm.tables
 from captive.grants.store import KeptGrant, select_grants
-from crm.engines import make_engine
+from crm.engines import make_engine, store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
-from crm.schema import is_current
+from crm.schema import Migration, is_current
 from crm.store import Store, open_store
 
 
@@ -118,3 +123,39 @@ async def test_citizens_tables_have_no_order_of_arrival(store: Store) -> None:
                 await conn.execute(text("SELECT sql FROM sqlite_master WHERE name = :n"), {"n": name})
             ).scalar_one()
             assert "WITHOUT ROWID" in sql, name
+
+
+def test_several_at_once_make_one_schema(bare_dsns: str) -> None:
+    """As when the portal starts while somebody types ``wificrm migrate``."""
+    command, job = [sys.executable, "-m", "crm.migrate"], msgspec.json.encode(Migration(bare_dsns, "crm"))
+    run = partial(subprocess.run, command, input=job, stderr=subprocess.PIPE, check=False)
+    with ThreadPoolExecutor() as several:
+        done = [each.result() for each in [several.submit(run) for _ in range(3)]]
+    assert [each.stderr.decode() for each in done] == [""] * 3
+    assert not any(each.returncode for each in done)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("usage", [True, False])
+async def test_what_postgresql_says_against_it_is_told_without_the_password(
+    postgres_dsn: str, *, usage: bool
+) -> None:
+    """Somebody without the right to make tables, as everybody since PostgreSQL 15."""
+    low = store_url(postgres_dsn).set(username="low", password="geheim")
+    engine = make_engine(postgres_dsn)
+    async with engine.begin() as conn:
+        for line in (
+            "DROP TABLE alembic_version",
+            "CREATE ROLE low LOGIN PASSWORD 'geheim'",
+            *(["GRANT USAGE ON SCHEMA public TO low"] if usage else []),
+        ):
+            await conn.execute(text(line))
+    try:
+        with pytest.raises(SetupError, match=r"of low: .*may do there") as told:
+            await migrate(low.set(drivername="postgresql").render_as_string(hide_password=False), "crm")
+        assert "geheim" not in str(told.value)
+    finally:
+        async with engine.begin() as conn:
+            await conn.execute(text("DROP OWNED BY low"))
+            await conn.execute(text("DROP ROLE low"))
+        await engine.dispose()
