@@ -16,6 +16,7 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 		uptime_seconds
 		if [ "$now" -ge "$look" ]; then
 			look=$((now + 2))
+			if [ -e "$RUN/anew" ]; then rm -f "$RUN/anew" && due=1; fi
 			if somebody_came; then due=1; fi
 		fi
 		patience=2
@@ -66,8 +67,7 @@ write_report() { # APPLIED: read before the table is, so that the table holds at
 leases() { # lease MAC SECONDS UP DOWN: bytes as frames, with 14 bytes of header each, like the portal's own box
 	local set
 	for set in allowed up marks down; do
-		# Somebody flushed it: from now on it is there again, and the portal puts back who is missing.
-		nft list set inet wificrm "$set" || [ "$set" != allowed ] || { "$program_table" apply && look_up_once; } >&2
+		nft list set inet wificrm "$set" || true
 	done 2>/dev/null | tr '{},' '\n' | awk '
 		function seconds(text,    total, part) {
 			total = 0

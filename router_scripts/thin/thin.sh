@@ -11,6 +11,8 @@ export LC_ALL
 RUN=${WIFICRM_RUN:-/var/run/wificrm-thin} # memory: what names a device never lies elsewhere
 SETTINGS=${WIFICRM_SETTINGS:-/etc/wificrm/thin.conf}
 TABLE='inet wificrm'
+NEWLINE='
+'
 MARKED=0x08000000  # of a flow that the router answers in another host's place
 STARVED=0x10000000 # of a question, asked before the grant
 OPTIONS="enabled name portal port key ca interface address4 address6 uplink masquerade redirect_port away away_after
@@ -68,6 +70,8 @@ settings_problems() { # a sentence for each option that cannot be used
 	case $masquerade$wifi in [01][01]) ;; *) echo "masquerade and wifi must be 0 or 1" ;; esac
 	is_network "$address4" || echo "address4 is '$address4'; it must be like 192.168.60.1/24"
 	[ -z "$address6" ] || is_network "$address6" || echo "address6 is '$address6'; it must be like fd50:7c3a:60::1/64"
+	[ -z "$guest_port" ] || is_interface "$guest_port" || echo "guest_port is '$guest_port'; it must be one port, for example lan4"
+	[ "${#ssid}" -le 32 ] || echo "ssid is longer than 32 bytes, which no radio takes; a Vietnamese letter has up to three"
 	[ -z "$resolver" ] || is_address "$resolver" || echo "resolver is '$resolver'; it must be an address"
 	for each in $off_limits; do
 		is_network "$each" || echo "off_limits has '$each'; it must be a list of networks like 10.0.0.0/8"
@@ -112,6 +116,11 @@ is_address() { # shape only: nft, which parses it, takes no more than an address
 is_network() { # ADDRESS/BITS
 	case $1 in */*) is_address "${1%/*}" && is_number "${1##*/}" 128 ;; *) return 1 ;; esac
 }
+
+# -- what Debian's busybox has, but puts on nobody's path -----------------------------------------------------
+
+command -v hexdump >/dev/null || hexdump() { busybox hexdump "$@"; }
+command -v nslookup >/dev/null || nslookup() { busybox nslookup "$@"; }
 
 # -- time and chance ------------------------------------------------------------------------------------------
 

@@ -267,6 +267,76 @@ def test_nobody_is_let_in_before_the_portal_has_proved_itself(router: Router) ->
     assert router.hear(stream(f"hello {SESSION[1:]}")) == (0, "")
 
 
+def test_what_nft_refuses_is_said_without_the_device(router: Router) -> None:
+    """nft repeats the line that it refuses."""
+    table = "[ \"$*\" != 'list tables' ] || echo table inet wificrm"
+    router.program("nft", f'{table}; [ "$*" != "-f -" ] || {{ cat >&2; exit 1; }}')
+    script = f'for order in "allow {MAC} 60 1" "deny {MAC}"; do $order && echo done; done; true'
+    done = router.run("-c", f'. "{SCRIPTS}/wificrm-agent"\n{script}', "agent")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.count("nft refuses what the portal said") == 2
+    assert MAC not in done.stderr
+
+
+def test_who_is_let_in_is_so_although_the_counts_have_no_room(router: Router) -> None:
+    """One device under ever new MACs fills the set of counts; its elements last a day."""
+    table = "[ \"$*\" != 'list tables' ] || echo table inet wificrm"
+    router.program(
+        "nft", f'{table}; [ "$*" != "-f -" ] || {{ cat >{router.asked}; ! grep -q " up " {router.asked}; }}'
+    )
+    router.shell(f"allow {MAC} 60 1")
+    assert f"add element inet wificrm allowed {{ {MAC} timeout 60s }}" in router.asked.read_text()
+
+
+def test_an_order_at_the_moment_of_a_flush_is_carried_out(router: Router) -> None:
+    router.program("nft", f'[ "$*" != "-f -" ] || {{ cat >{router.asked}; [ -e {router.folder}/there ]; }}')
+    router.program("put-up", f"touch {router.folder}/there")
+    router.environment["WIFICRM_TABLE"] = "put-up"
+    router.shell(f"look_up_once() {{ :; }}; allow {MAC} 60 1")
+    assert (router.memory / "anew").exists(), "the next report tells the portal who is missing"
+
+
+def test_memory_that_was_full_for_a_moment_keeps_no_table_away(router: Router) -> None:
+    (router.memory / "rates").write_text("")
+    done = router.run(SCRIPTS / "wificrm-table", "print")
+    assert (done.returncode, "rate_up_" in done.stdout, "chain upstream" in done.stdout) == (0, False, True)
+    assert router.hear(stream(*OPENING))[0] == 3
+    assert (router.memory / "rates").read_text() == "0 0\n"
+
+
+def test_a_table_put_up_while_the_portal_comes_back_is_shut(router: Router) -> None:
+    (router.memory / "open").touch()
+    router.program("nft", f'[ "$*" != "-f -" ] || cat >>{router.asked}; rm -f {router.memory}/open')
+    assert router.run(SCRIPTS / "wificrm-table", "apply").returncode == 0
+    said = router.asked.read_text()
+    assert said.index("\t\taccept\n") < said.index("flush chain inet wificrm away\n")
+
+
+def test_openwrts_firewall_lets_guests_to_the_table_only_while_it_stands(router: Router) -> None:
+    router.program("nft", f'[ "$*" != "-f -" ] || cat >>{router.asked}')
+    for verb in ("apply", "remove"):
+        assert router.run(SCRIPTS / "wificrm-table", verb).returncode == 0
+    words = (
+        "\nflush table inet wificrm\n",
+        '\nadd element inet fw4 wificrm_guests { "br-guest" }\n',
+        "\nflush set inet fw4 wificrm_guests\n",
+        "\ndelete table inet wificrm\n",
+    )
+    said = router.asked.read_text()
+    assert sorted(map(said.index, words)) == [said.index(each) for each in words]
+    included = (SCRIPTS / "wificrm-thin.firewall").read_text().splitlines()
+    assert [line for line in included if line[0] != "#"] == ["/usr/sbin/wificrm-table apply"]
+
+
+def test_debians_busybox_needs_nothing_on_the_path(router: Router) -> None:
+    """Its shell does not know its own applets, and hexdump and nslookup are further packages there."""
+    (router.folder / "bin/hexdump").unlink()
+    (router.folder / "bin/busybox").symlink_to(BUSYBOX)
+    router.environment["PATH"] = str(router.folder / "bin")
+    assert len(router.shell("random_hex 16").strip()) == 32
+    assert router.shell("type nslookup").startswith("nslookup is a function")
+
+
 # -- what guests say --------------------------------------------------------------------------------
 
 
@@ -492,6 +562,41 @@ def test_setup_twice_is_setup_once_and_remove_leaves_what_was_there(openwrt: Ope
     after = [openwrt.uci("show", name) for name in ("network", "dhcp", "firewall", "uhttpd")]
     assert after == before
     assert "wificrm_" not in openwrt.uci("show", "wireless")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "set wireless.default_radio0.encryption='none'",
+            "radio0 is off; switched on, it would also offer wireless.default_radio0 without a password",
+        ),
+        (
+            "set wificrm.thin.guest_port='lan2'",
+            "lan2 belongs to another bridge: uci del_list network.@device[0].ports='lan2'",
+        ),
+        ("set wificrm.thin.guest_port='lan2 lan3'", "guest_port is 'lan2 lan3'; it must be one port"),
+        ("set wificrm.thin.ssid='WiFi miễn phí của phường Bến Đò'", "ssid is longer than 32 bytes"),
+    ],
+)
+def test_setup_opens_and_breaks_nothing_of_others(openwrt: OpenWrt, said: str, sentence: str) -> None:
+    openwrt.batch(f"{said}\n")
+    before = openwrt.texts()
+    done = thin_setup(openwrt, "apply")
+    assert (done.returncode, openwrt.texts()) == (1, before)
+    assert done.stderr.startswith(sentence)
+    checked = thin_setup(openwrt, "check")
+    assert (checked.returncode, sentence in checked.stdout + checked.stderr) == (1, True)
+
+
+def test_setup_commits_nothing_that_others_left_open(openwrt: OpenWrt) -> None:
+    openwrt.uci("set", "network.lan.proto=dhcp")
+    done = thin_setup(openwrt, "apply")
+    assert (done.returncode, done.stderr.startswith("network has changes that nobody has committed")) == (
+        1,
+        True,
+    )
+    assert openwrt.uci("changes", "network") != ""
 
 
 def test_the_firewall_table_is_made_from_uci_too(openwrt: OpenWrt) -> None:

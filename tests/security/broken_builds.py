@@ -666,7 +666,10 @@ MISTAKES = (
         "captive/connection_limits.py",
         "(number < crowd or",
         "(number < crowd - (1 << 30) or",
-        (S + "test_floods.py::test_five_thousand_sockets_cost_the_oldest",),
+        (
+            S + "test_floods.py::test_five_thousand_sockets_cost_the_oldest",
+            CAPTIVE + "routers/test_listener.py::test_a_crowd_of_strangers_keeps_no_router_out",
+        ),
     ),
     Mistake(
         17,
@@ -675,14 +678,6 @@ MISTAKES = (
         "ct count over 100 }}",
         "ct count over 10000 }}",
         (CAPTIVE + "test_enforcement.py::test_one_device_holds_a_hundred_connections_to_the_portal_at_most",),
-    ),
-    Mistake(
-        17,
-        "routers' port: connections without number",
-        "captive/routers/listener.py",
-        "(number < crowd or",
-        "(number < crowd - (1 << 30) or",
-        (CAPTIVE + "routers/test_listener.py::test_a_crowd_of_strangers_keeps_no_router_out",),
     ),
     Mistake(
         17,
