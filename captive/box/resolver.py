@@ -1,10 +1,13 @@
 """The dnsmasq process of ours: found, started, stopped. It outlives whoever starts it."""
 
+import contextlib
 import os
+import select
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
@@ -15,6 +18,8 @@ from crm.settings import Settings
 
 WAIT = 20.0
 """Seconds that dnsmasq is given to start, and to stop."""
+SOON = 3.0
+"""Seconds within which one that cannot start has said why."""
 PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -55,15 +60,9 @@ def start_resolver(settings: Settings) -> None:
 
 
 def stop_resolver(settings: Settings) -> None:
-    """Stop dnsmasq, if it runs. Its leases stay for the next, or `forget_leases`."""
-    pid = resolver_pid(settings)
-    if pid:
-        os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + WAIT
-        while resolver_pid(settings):
-            if time.monotonic() > until:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+    """Stop dnsmasq, if it runs, also one whose pid file is lost. Its leases stay for the next, or `forget_leases`."""
+    for pid in _processes(settings):
+        _end(pid)
     (Path(settings.state) / PIDFILE).unlink(missing_ok=True)
 
 
@@ -77,10 +76,35 @@ def _argument(settings: Settings) -> str:
     return f"--conf-file={Path(settings.state) / CONFIGURATION}"
 
 
+def _processes(settings: Settings) -> Iterator[int]:
+    """Each process of our dnsmasq; while it answers over TCP it has children, which hold its sockets too."""
+    argument = _argument(settings).encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if argument in (folder / "cmdline").read_bytes().split(b"\0"):
+                yield int(folder.name)
+
+
+def _end(pid: int) -> None:
+    """End it and wait until its sockets are closed: it takes its pid file away before."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:  # it has ended by itself
+        return
+    try:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+            if select.select([handle], [], [], WAIT)[0]:
+                return
+    finally:
+        os.close(handle)
+
+
 def _why(command: list[str]) -> str:
     """Start it once more where its words are heard; it stops by itself for the reason it stopped before."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=False)
     except subprocess.TimeoutExpired:
-        return f"it took longer than {WAIT:.0f} s; try again"
+        return "it ended without a reason that could be found; try again"
     return done.stderr.strip().rpartition("\n")[2] or f"exit code {done.returncode}"

@@ -1,7 +1,9 @@
 import os
 import re
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +27,18 @@ table inet other {
 \t\tcounter
 \t}
 }
+"""
+
+SLOW_TO_END = """
+import os, signal, socket, sys, time
+listener = socket.create_server((sys.argv[2], 53))
+def end(*_):
+    os.unlink(sys.argv[3])
+    time.sleep(1)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+print("listening", flush=True)
+signal.pause()
 """
 
 
@@ -136,6 +150,30 @@ def test_dnsmasq_is_started_anew_when_its_configuration_changed_or_it_died(venue
     assert "dnsmasq=False" in command(venue, "status")
     command(venue, "apply")
     assert dnsmasq_pid(venue) != second
+    assert "dnsmasq=True" in command(venue, "status")
+
+
+def test_one_dnsmasq_follows_another_once_its_sockets_are_closed(venue: SmallVenue):
+    """It takes its pid file away before; on a booted box every other change of the settings failed for it."""
+    command(venue, "apply")
+    os.kill(dnsmasq_pid(venue), 9)
+    state = Path(venue.settings.state)
+    words = (f"--conf-file={state}/dnsmasq.conf", BOX4, str(state / "dnsmasq.pid"))
+    with venue.box.start(sys.executable, "-c", SLOW_TO_END, *words) as slow:
+        assert slow.stdout
+        assert slow.stdout.readline() == "listening\n"
+        (state / "dnsmasq.pid").write_text(f"{slow.pid}\n")
+        venue.config.write_text(venue.config.read_text() + 'lease = "17m"\n')
+        command(venue, "apply")
+    assert "dnsmasq=True" in command(venue, "status")
+
+
+def test_a_dnsmasq_whose_pid_file_is_lost_is_stopped_all_the_same(venue: SmallVenue):
+    command(venue, "apply")
+    first = dnsmasq_pid(venue)
+    shutil.rmtree(venue.settings.state)
+    command(venue, "apply")
+    assert dnsmasq_pid(venue) != first
     assert "dnsmasq=True" in command(venue, "status")
 
 
