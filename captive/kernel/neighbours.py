@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from captive.gateway import device_key
+from captive.kernel.netlink import attributes
 from crm.errors import SetupError
 from crm.settings import Network
 
@@ -25,9 +26,8 @@ RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 NDA_DST, NDA_LLADDR = 1, 2
 HEADER = struct.Struct("=IHHII")
 NEIGHBOUR = struct.Struct("=BxxxiHBB")
-ATTRIBUTE = struct.Struct("=HH")
 READ_AT_ONCE = 256 * 1024
-NUD_INCOMPLETE, NUD_REACHABLE, NUD_DELAY, NUD_FAILED = 0x01, 0x02, 0x08, 0x20
+NUD_INCOMPLETE, NUD_REACHABLE, NUD_DELAY, NUD_FAILED, NUD_NOARP = 0x01, 0x02, 0x08, 0x20, 0x40
 MAX_NEIGHBOURS = 65_536
 PATIENCE = (0.02, 0.1, 0.3)
 """Seconds between looks for an address of which the table does not tell yet."""
@@ -108,10 +108,10 @@ class Loopback:
 class KernelNeighbours:
     """Follows the neighbour tables of the guest interfaces. Make it with `follow_neighbours`."""
 
-    def __init__(self, networks: Mapping[int, Network]) -> None:
-        """*networks* by the index of their interface."""
+    def __init__(self, networks: Sequence[Network]) -> None:
         self.on_join: Callable[[str], None] = _nobody_cares
-        self._networks = networks
+        self._wanted = networks
+        self._networks = _by_index(networks)
         self._devices: dict[str, str] = {}  # address -> device; link-local ones with "%" and the index
         self._events = _rtnetlink(RTMGRP_NEIGH)
         self._reading = asyncio.Lock()
@@ -126,6 +126,7 @@ class KernelNeighbours:
         """
         address = _with_index(address)
         if address not in self._devices:
+            self._networks = _by_index(self._wanted)  # a bridge that was made anew has another number
             if not self._is_ours(address):
                 return None
             await self._read_all()
@@ -139,8 +140,7 @@ class KernelNeighbours:
         if address.startswith("fe80:"):
             return address.rpartition("%")[2] in map(str, self._networks)
         at = ipaddress.ip_address(address)
-        nets = ((each.net4, each.net6) for each in self._networks.values())
-        return any(at in each.network for pair in nets for each in pair if each)
+        return any(at in net.network for each in self._wanted for net in (each.net4, each.net6) if net)
 
     def addresses(self) -> Mapping[str, str]:
         """The device at each address, link-local ones included."""
@@ -216,7 +216,7 @@ class KernelNeighbours:
         for kind, body in _messages(data):
             if kind in (RTM_NEWNEIGH, RTM_DELNEIGH):
                 family, index, state, _, _ = NEIGHBOUR.unpack_from(body)
-                values = dict(_attributes(body))
+                values = dict(attributes(body, NEIGHBOUR.size))
                 known = index in self._networks and family in (socket.AF_INET, socket.AF_INET6)
                 if known and NDA_DST in values:
                     address = socket.inet_ntop(family, values[NDA_DST])
@@ -231,14 +231,14 @@ class KernelNeighbours:
             self._note(change, table)
 
     def _note(self, change: _Change, table: dict[str, str]) -> None:
-        if not change.mac or change.state & (NUD_FAILED | NUD_INCOMPLETE):
+        if not change.mac or change.state & (NUD_FAILED | NUD_INCOMPLETE | NUD_NOARP):  # the last: multicast
             return
         if len(table) >= MAX_NEIGHBOURS and change.address not in table:
             return
-        network = self._networks[change.interface]
-        if network.identity == "mac":
+        network = self._networks.get(change.interface)
+        if network and network.identity == "mac":
             table[change.address] = device_key(network.name, change.mac)
-        elif ":" not in change.address:
+        elif network and ":" not in change.address:
             table[change.address] = device_key(network.name, change.mac, change.address)
 
 
@@ -267,28 +267,28 @@ def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
         start += max(length + 3 & ~3, HEADER.size)
 
 
-def _attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    start = NEIGHBOUR.size
-    while start + ATTRIBUTE.size <= len(body):
-        length, kind = ATTRIBUTE.unpack_from(body, start)
-        yield kind & 0x3FFF, body[start + ATTRIBUTE.size : start + length]
-        start += max(length + 3 & ~3, ATTRIBUTE.size)
-
-
 async def follow_neighbours(networks: Sequence[Network]) -> KernelNeighbours:
     """Follow the devices on the interfaces of *networks*.
 
     The result's ``on_join`` is told each device that appears or is heard from again, now and then also one
     that never left. Raises `SetupError` when there is no such interface.
     """
-    by_index = {}
-    for network in networks:
-        try:
-            by_index[socket.if_nametoindex(network.interface)] = network
-        except OSError:
-            raise SetupError(
-                f"there is no interface {network.interface}; set network.interface to the bridge that phones are on"
-            ) from None
-    neighbours = KernelNeighbours(by_index)
+    missing = {each.interface for each in networks} - {
+        each.interface for each in _by_index(networks).values()
+    }
+    if missing:
+        raise SetupError(
+            f"there is no interface {min(missing)}; set network.interface to the bridge that phones are on"
+        )
+    neighbours = KernelNeighbours(networks)
     await neighbours.start()
     return neighbours
+
+
+def _by_index(networks: Sequence[Network]) -> dict[int, Network]:
+    """*networks* by the numbers of their interfaces, as far as these are there."""
+    by_index = {}
+    for network in networks:
+        with contextlib.suppress(OSError):
+            by_index[socket.if_nametoindex(network.interface)] = network
+    return by_index

@@ -112,3 +112,36 @@ async def lose_events(box: Namespace) -> None:
             await asyncio.sleep(0.3)
         assert neighbours.addresses().get(address) == f"guest {last}"
     await neighbours.close()
+
+
+def test_a_bridge_that_was_made_anew_has_guests_again(box: Namespace) -> None:
+    """As after a restart of the box's network service: another number, the same name."""
+    uvloop.run(make_anew(box))
+
+
+async def make_anew(box: Namespace) -> None:
+    with box.entered():
+        neighbours = await follow_neighbours([Network(address4="10.0.0.1/8")])
+    joined: list[str] = []
+    neighbours.on_join = joined.append
+    await asyncio.to_thread(
+        box.ip,
+        "link del br-guest",
+        "link add br-guest type bridge",
+        "link set br-guest up",
+        "address add 10.0.0.1/8 dev br-guest",
+        "neigh add 10.3.0.1 lladdr 02:cc:00:00:00:01 dev br-guest nud permanent",
+        "neigh add fe80::cc lladdr 02:cc:00:00:00:01 dev br-guest nud permanent",
+    )
+    number = (await asyncio.to_thread(box.run, "cat", "/sys/class/net/br-guest/ifindex")).strip()
+    for address in ("10.3.0.1", f"fe80::cc%{number}"):
+        with box.entered():
+            asking = asyncio.create_task(neighbours.device(address))
+            await asyncio.sleep(0)
+        assert await asking == "guest 02:cc:00:00:00:01"
+    assert len(neighbours.addresses()) == 2, "of the former bridge nobody is left"
+    await asyncio.to_thread(box.ip, "neigh add 10.3.0.2 lladdr 02:cc:00:00:00:02 dev br-guest nud permanent")
+    async with asyncio.timeout(5):
+        while "guest 02:cc:00:00:00:02" not in joined:
+            await asyncio.sleep(0.02)
+    await neighbours.close()
