@@ -86,9 +86,12 @@ class Book:
 
     def is_online(self, device: str) -> bool:
         """Whether the gateway lets *device* through."""
+        held = self._held.get(device)
+        if held is not None and held.online and held.ends > now_on_loop():
+            return True
         network, mac, _ = key_parts(device)
         policy = self._policies.get(network)
-        return self.seconds_left(device) > 0 or bool(policy and policy.is_always(mac))
+        return policy is not None and policy.is_always(mac)
 
     def seconds_left(self, device: str) -> int:
         """Seconds for which the grant of *device* lasts; 0 when the gateway does not let it through by one."""

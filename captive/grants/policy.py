@@ -69,20 +69,14 @@ class Policy:
         self._never = frozenset(place.never)
         self._always = frozenset(place.always)
         self._by_address = isinstance(place, Network) and place.identity == "mac+ip"
+        self.is_daily = bool(self.grant.daily_minutes or self.grant.daily_mb)
+        """Whether what a device had today matters at all; where it does not, nothing of it is kept."""
+        self.may_refuse = bool(self.hours or self._never or self.is_daily)
+        """Whether there is anything for which a device is not let through."""
 
     def fits(self, device: str) -> bool:
         """Whether *device* is called as devices are here: by its MAC, or by MAC and IPv4 address."""
         return bool(key_parts(device)[2]) == self._by_address
-
-    @property
-    def is_daily(self) -> bool:
-        """Whether what a device had today matters at all; where it does not, nothing of it is kept."""
-        return bool(self.grant.daily_minutes or self.grant.daily_mb)
-
-    @property
-    def may_refuse(self) -> bool:
-        """Whether there is anything for which a device is not let through."""
-        return bool(self.hours or self._never or self.is_daily)
 
     @property
     def longest(self) -> int:
