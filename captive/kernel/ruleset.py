@@ -109,6 +109,7 @@ def _prerouting(settings: Settings) -> str:
     granted = block(
         "chain granted",
         "type filter hook prerouting priority mangle; policy accept;",
+        *_renewals(settings),
         f"ct mark and {REDIRECTED:#010x} != {REDIRECTED:#010x} accept",
         "meta l4proto != tcp accept",
         "# With the grant, what the portal answered in another host's place ends: the next goes to the host.",
@@ -129,6 +130,23 @@ def _prerouting(settings: Settings) -> str:
         f"tcp dport 80 ct mark set ct mark or {REDIRECTED:#010x} redirect to :{portal.port}",
     )
     return f"{granted}\n{redirect}"
+
+
+def _renewals(settings: Settings) -> list[str]:
+    """Rules that have our dnsmasq hear who keeps its address, beside another DHCP server of this box.
+
+    With several networks dnsmasq binds port 67 to no interface (`whichdevice` in its source), and the kernel gives
+    a datagram for one address to one of the sockets there; a broadcast to all, each of which knows its networks.
+    """
+    if len(settings.networks) < 2:
+        return []
+    return [
+        "# Half of all renewals would be another DHCP server's of this box, which says nothing to them.",
+        *(
+            f'iifname "{each.interface}" ip daddr {each.net4.ip} udp dport 67 ip daddr set 255.255.255.255'
+            for each in settings.networks
+        ),
+    ]
 
 
 def _input(settings: Settings) -> str:
