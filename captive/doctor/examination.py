@@ -3,11 +3,13 @@
 import asyncio
 import os
 import threading
-from collections.abc import Collection
+import traceback
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
-from captive.certificate import judge_served
+from captive.certificate import Verdict, judge_served
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.finding import Finding, Notes, Part
 from captive.doctor.join import join, others
@@ -19,36 +21,65 @@ from captive.doctor.phone.joining import release
 from captive.doctor.play import Box, Play, StoppedError
 from captive.doctor.portal import portal
 from captive.doctor.processes import look_at_processes
+from captive.doctor.readiness import ask_portal
 from captive.doctor.routers import look_at_routers
 from captive.doctor.stores import look_at_stores
 from captive.doctor.trial import Trials, open_trials
 from captive.doctor.uplink import Uplink, look_at_uplink
 from captive.doctor.walls import walls
+from crm.errors import SetupError, UserError
 from crm.settings import Network, Settings
 
-PHONE = "A phone"
+PHONE, ITSELF = "A phone", "the doctor itself"
 PLAYED: tuple[Part, ...] = ("join", "names", "portal", "walls", "online")
 """What a phone does, in this order."""
 
 
 async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Finding]:
     """Look at the box; and play *parts* of what a phone does on each of its networks."""
-    uplink, found = Uplink(four=True, six=False, resolvers=True), list[Finding]()
+    findings: list[Finding] = []
+    uplink, verdict = Uplink(four=True, six=False, resolvers=True), Verdict("not looked at")
+    with _going_on(findings):
+        findings += await look_at_stores(settings)
+    with _going_on(findings):
+        findings += await look_at_processes(settings)
+    with _going_on(findings):
+        findings += ask_portal(settings, _faults(findings))
+    with _going_on(findings):
+        findings += look_at_routers(settings)
     if settings.gate.gateway != "open" and settings.networks:
-        uplink, found = await asyncio.to_thread(look_at_uplink, settings)
-    verdict = judge_served(settings)
-    findings = [
-        *await look_at_stores(settings),
-        *await look_at_processes(settings),
-        *look_at_routers(settings),
-        *found,
-        *look_at_certificate(settings, verdict),
-        *look_at_machine(settings),
-    ]
+        with _going_on(findings):
+            uplink, found = await asyncio.to_thread(look_at_uplink, settings)
+            findings += found
+    with _going_on(findings):
+        verdict = judge_served(settings)
+        findings += look_at_certificate(settings, verdict)
+    with _going_on(findings):
+        findings += look_at_machine(settings)
     if parts:
-        faults = frozenset(each.what for each in findings if each.state == "fault")
-        findings += await _play_phones(Box(settings, verdict, uplink, faults), parts)
+        with _going_on(findings):
+            findings += await _play_phones(Box(settings, verdict, uplink, _faults(findings)), parts)
     return findings
+
+
+def _faults(findings: list[Finding]) -> frozenset[str]:
+    return frozenset(each.what for each in findings if each.state == "fault")
+
+
+@contextmanager
+def _going_on(findings: list[Finding], part: Part = "box", network: str = "") -> Iterator[None]:
+    """Note what goes wrong with the doctor itself, and go on: whatever else is told still holds."""
+    try:
+        yield
+    except StoppedError:
+        raise
+    except (SetupError, UserError) as error:
+        findings.append(Finding(ITSELF, "fault", str(error), "see what it says", network, part))
+    except Exception as error:
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        where = f"{Path(frame.f_code.co_filename).name}, line {line}"
+        told = f"failed here ({type(error).__name__} in {where}): this part is not told to its end"
+        findings.append(Finding(ITSELF, "fault", told, "report this line; the rest holds", network, part))
 
 
 async def _play_phones(box: Box, parts: Collection[Part]) -> list[Finding]:
@@ -86,20 +117,17 @@ def _play(
 ) -> list[Finding]:
     """One phone from its joining to its leaving; runs in a thread of its own."""
     notes = Notes("join", network.name)
-    phone = _make_phone(notes, network)
-    if phone is None:
-        return notes.findings
-    play = Play(box, network, phone, trials, stop)
-    try:
-        return _play_parts(play, parts)
-    except StoppedError:
-        return []
-    finally:
-        with suppress(OSError):
-            if play.lease:
-                release(phone, play.lease)
-        play.close()
-        phone.close()
+    with _going_on(notes.findings, "join", network.name), suppress(StoppedError):
+        phone = _make_phone(notes, network)
+        if phone:
+            with closing(phone), closing(Play(box, network, phone, trials, stop)) as play:
+                try:
+                    notes.findings += _play_parts(play, parts)
+                finally:
+                    with suppress(OSError):
+                        if play.lease:
+                            release(phone, play.lease)
+    return notes.findings
 
 
 def _make_phone(notes: Notes, network: Network) -> Handset | None:
@@ -128,10 +156,10 @@ def _make_phone(notes: Notes, network: Network) -> Handset | None:
 
 
 def _play_parts(play: Play, parts: Collection[Part]) -> list[Finding]:
-    joined = join(play, thorough="join" in parts)
+    joined = _do(play, "join", join, thorough="join" in parts)
     findings = _play_rest(play, parts) if play.lease else _skip_rest(play, parts)
     # At the end, for others may take their time to speak up.
-    return [*joined, *(others(play) if "join" in parts else []), *findings]
+    return [*joined, *(_do(play, "join", others) if "join" in parts else []), *findings]
 
 
 def _skip_rest(play: Play, parts: Collection[Part]) -> list[Finding]:
@@ -147,11 +175,19 @@ def _play_rest(play: Play, parts: Collection[Part]) -> list[Finding]:
     asks_portal = bool({"portal", "online"} & set(parts))
     if asks_portal and "portal" not in play.box.faults:
         play.announce()
-    findings = names(play, thorough="names" in parts)
-    trying = play.pool.submit(walls, play) if "walls" in parts else None
+    findings = _do(play, "names", names, thorough="names" in parts)
+    trying = play.pool.submit(_do, play, "walls", walls) if "walls" in parts else None
     if asks_portal:
-        findings += portal(play, thorough="portal" in parts)
+        findings += _do(play, "portal", portal, thorough="portal" in parts)
     findings += trying.result() if trying else []
     if "online" in parts:
-        findings += online(play)
+        findings += _do(play, "online", online)
+    return findings
+
+
+def _do(play: Play, part: Part, work: Callable[..., list[Finding]], **how: bool) -> list[Finding]:
+    """What *work* finds; where it breaks, that it did."""
+    findings: list[Finding] = []
+    with _going_on(findings, part, play.network.name):
+        findings += work(play, **how)
     return findings

@@ -8,6 +8,9 @@ import msgspec
 State = Literal["ok", "warning", "fault", "skipped"]
 Part = Literal["box", "join", "names", "portal", "walls", "online"]
 
+MOST_DETAIL = 600
+"""Letters of what was found; an option of DHCP alone has 255."""
+
 HEADINGS: dict[Part, str] = {
     "box": "This box",
     "join": "A phone joins {network}",
@@ -56,7 +59,12 @@ class Notes:
         self._note(what, "skipped", detail, "")
 
     def _note(self, what: str, state: State, detail: str, todo: str) -> None:
-        self.findings.append(Finding(what, state, detail, todo, self._network, self._part))
+        self.findings.append(Finding(what, state, _clean(detail), todo, self._network, self._part))
+
+
+def _clean(text: str) -> str:
+    """*text*, which may quote what strangers sent, without what could steer a terminal or begin a line."""
+    return "".join(each if each.isprintable() else "?" for each in text)[:MOST_DETAIL]
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

@@ -41,17 +41,32 @@ def join(play: Play, *, thorough: bool) -> list[Finding]:
         play.offered = play.pool.submit(hear_servers, play.phone, number)
     routers = play.pool.submit(ask_for_routers, play.phone, every=thorough) if six else None
     offered, play.lease = ask_for_address(play.phone, play.own4, number)
+    lease, unusable = play.lease, _use_address(play)
+    play.heard = routers.result() if routers else []
+    play.six = bool(play.heard) and _has_address6(play)
+    if lease and unusable:
+        play.lease = None
+        server, router = (lease.address_of(each) or "nobody" for each in (dhcp.SERVER, dhcp.ROUTER))
+        told = f"got {lease.address}/{lease.prefix} and router {router} from {server}, of no use to it ({unusable})"
+        notes.fault(ADDRESS, told, "see who gave it, below: a second DHCP server, most likely")
+    else:
+        _tell_address(notes, play, offered=offered)
+    if thorough:
+        _tell_named(notes, NAMED4, play, lease.api if lease else None, "option 114")
+        _tell_routers(notes, play)
+    return notes.findings
+
+
+def _use_address(play: Play) -> str:
+    """Why the phone cannot use the lease that it got; "" when it does, or has none."""
     if play.lease:
         router = play.lease.address_of(dhcp.ROUTER) or play.own4
         prefix = play.lease.prefix or play.network.net4.network.prefixlen
-        play.phone.set_address(play.lease.address, prefix, router)
-    play.heard = routers.result() if routers else []
-    play.six = bool(play.heard) and _has_address6(play)
-    _tell_address(notes, play, offered=offered)
-    if thorough:
-        _tell_named(notes, NAMED4, play, play.lease.api if play.lease else None, "option 114")
-        _tell_routers(notes, play)
-    return notes.findings
+        try:
+            play.phone.set_address(play.lease.address, prefix, router)
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _has_address6(play: Play) -> bool:

@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from captive.box.resolver import find_program
 from captive.doctor.finding import Finding, Notes
+from captive.store_care import sqlite_path
 from crm.settings import Settings
 from crm.times import SOUND_CLOCK
 
@@ -18,6 +18,8 @@ LOW_DISK = 200 * 2**20
 """Bytes; below it SQLite may fail to commit within weeks of answers."""
 FULL_DISK = 8 * 2**20
 """Bytes; below it a store may fail at the next answer."""
+FEW_FILES = 100
+"""A store needs three while it is open, a backup and dnsmasq some more."""
 _VERSIONS = (
     ("nft", ("nft", "--version"), (1, 0)),
     ("dnsmasq", ("dnsmasq", "--version"), (2, 87)),
@@ -49,19 +51,33 @@ def _clock(notes: Notes) -> None:
 
 
 def _disk(notes: Notes, settings: Settings) -> None:
-    if "://" in settings.store.crm:
-        notes.ok("disk", "the store is elsewhere")
-        return
-    folder = Path(settings.store.crm).parent
+    """Each folder with a store in it, where there are two."""
+    paths = [path for dsn in (settings.store.crm, settings.store.access) if (path := sqlite_path(dsn))]
+    for folder in dict.fromkeys(path.parent for path in paths):
+        _tell_folder(notes, folder)
+    if not paths:
+        notes.ok("disk", "the stores are elsewhere")
+
+
+def _tell_folder(notes: Notes, folder: Path) -> None:
     try:
-        free = shutil.disk_usage(folder).free
+        disk = os.statvfs(folder)
     except OSError as error:
-        notes.fault("disk", f"{folder}: {error.strerror}", "make the folder, or correct store.crm")
+        notes.fault(
+            "disk", f"{folder}: {error.strerror}", "make the folder, or correct store.crm, store.access"
+        )
         return
+    free = disk.f_bavail * disk.f_frsize
     told = f"{free // 2**20} MiB free in {folder}"
-    if free < LOW_DISK:
+    if disk.f_flag & os.ST_RDONLY:
+        todo = "the kernel does so after errors of the disk or card: dmesg; then a new one, or mount -o remount,rw"
+        notes.fault("disk", f"read-only: nothing can be kept in {folder}", todo)
+    elif free < LOW_DISK:
         full = "full: " if free < FULL_DISK else "nearly full: "
         notes.fault("disk", full + told, f"see what takes the room: du -xhd2 {folder.anchor} | sort -h")
+    elif disk.f_files and disk.f_favail < FEW_FILES:
+        todo = f"see where the many small files are: du -xd2 --inodes {folder.anchor} | sort -n"
+        notes.fault("disk", f"{told}, but room for {disk.f_favail} more files only (df -i)", todo)
     else:
         notes.ok("disk", told)
 

@@ -1,14 +1,13 @@
 """A phone asks for names: answered, and answered truthfully."""
 
-import socket
 from ipaddress import ip_network
 
 from captive.box.check import addresses_of
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.probes import CLIENTS, HOSTS, LOCAL_NAME, PROBES, WINDOWS_ANSWERS, WINDOWS_NAME
-from captive.doctor.phone.resolving import CLOSED, NXDOMAIN, Address, resolve
+from captive.doctor.phone.resolving import CLOSED, NXDOMAIN, Address
 from captive.doctor.play import Play
-from captive.doctor.uplink import upstream_resolvers
+from captive.doctor.uplink import ask_upstream, upstream_resolvers
 
 RESOLVER = "The resolver answers"
 TRUTH = "Names are answered truthfully"
@@ -102,8 +101,7 @@ def _tell_truth(notes: Notes, play: Play) -> None:
 
 def _who_bends(play: Play, host: str) -> str:
     for server in upstream_resolvers(play.settings):
-        reply = resolve(socket.socket, server.partition("#")[0], host, tries=1)
-        if any(map(is_private, reply.addresses)):
+        if any(map(is_private, ask_upstream(server, host, 1).addresses)):
             return f"The provider's resolver {server} says so: set another in uplink.dns"
     return "This box's own dnsmasq says so: look for address= lines, then: wificrm gateway apply"
 

@@ -166,7 +166,9 @@ class Play:
         if not self.box.uplink.resolvers and name not in (LOCAL_NAME, self.settings.portal.name):
             return Reply(SILENT)
         if key not in self.replies:
-            self.replies[key] = resolve(self.phone.make_socket, self.resolver, *key)
+            self.replies[key] = resolve(
+                self.phone.make_socket, self.resolver, *key, tries=self.box.uplink.tries
+            )
         return self.replies[key]
 
     def visit(

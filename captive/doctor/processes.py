@@ -1,6 +1,8 @@
 """The processes of ours and what they keep in the kernel."""
 
 import asyncio
+import contextlib
+import errno
 import os
 import socket
 
@@ -13,7 +15,7 @@ from captive.gateway import GateClient, GatewayError
 from captive.kernel.firewall import Firewall
 from captive.kernel.isolation import isolation_problems
 from captive.kernel.sysctls import read_sysctl, wanted_sysctls
-from crm.commands_here import to_read_log, to_start
+from crm.commands_here import to_read_log, to_restart, to_start
 from crm.settings import Settings
 
 PATIENCE = 5.0
@@ -104,22 +106,19 @@ async def _gate(notes: Notes, settings: Settings) -> None:
         return
     with socket.socket(socket.AF_UNIX) as probe:  # rather than wait for one that may be starting
         probe.settimeout(PATIENCE)  # where it hangs, nobody takes the calls that wait
-        if error := probe.connect_ex(settings.gate.socket):
-            notes.fault(
-                "gate",
-                f"nobody listens at {settings.gate.socket} ({os.strerror(error)}): nobody new comes online",
-                f"start it: wificrm gate ({to_start('wificrm-gate')})",
-            )
-            return
+        error = probe.connect_ex(settings.gate.socket)
+    if error in (errno.ENOENT, errno.ECONNREFUSED):
+        notes.fault(
+            "gate",
+            f"nobody listens at {settings.gate.socket} ({os.strerror(error)}): nobody new comes online",
+            f"start it: wificrm gate ({to_start('wificrm-gate')})",
+        )
+        return
     gate = GateClient(settings.gate.socket)
     try:
         notes.ok("gate", f"answers; {len(await gate.list())} devices are online")
-    except GatewayError as error:
-        notes.fault(
-            "gate",
-            f"{error}: nobody new comes online",
-            f"start it: wificrm gate ({to_start('wificrm-gate')})",
-        )
+    except GatewayError as failure:
+        notes.fault("gate", f"{failure}: nobody new comes online", _anew("wificrm-gate"))
     finally:
         await gate.close()
 
@@ -133,14 +132,18 @@ async def _portal(notes: Notes, settings: Settings) -> None:
     try:
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(host, port)
-            writer.write(request)
-            answer = await reader.read(2048)
-            writer.close()
-    except (OSError, TimeoutError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer in time"
+            with contextlib.closing(writer):
+                writer.write(request)
+                answer = await reader.read(2048)
+    except TimeoutError:
+        notes.fault(
+            "portal", f"no answer on {host}:{port} within {PATIENCE:.0f} s: it hangs", _anew("wificrm")
+        )
+        return
+    except OSError as error:
         notes.fault(
             "portal",
-            f"no answer on {host}:{port} ({why})",
+            f"no answer on {host}:{port} ({error.strerror or error})",
             f"start it: wificrm serve ({to_start('wificrm')}; {to_read_log('wificrm')} says why it stopped)",
         )
         return
@@ -150,6 +153,11 @@ async def _portal(notes: Notes, settings: Settings) -> None:
         )
         return
     notes.ok("portal", "redirects a phone's probe to the first page")
+
+
+def _anew(unit: str) -> str:
+    """What to do about a process that is there and does not answer: what is started already is not started again."""
+    return f"{to_read_log(unit)} says what it did last; then: {to_restart(unit)}"
 
 
 def _advertiser(notes: Notes, settings: Settings) -> None:

@@ -29,9 +29,12 @@ class Trials:
         return self._wish(device, "end")
 
     def _wish(self, device: str, verb: str) -> str:
-        return asyncio.run_coroutine_threadsafe(self._fulfilled(device, verb), self._loop).result(
-            3 * PATIENCE
-        )
+        wish = asyncio.run_coroutine_threadsafe(self._fulfilled(device, verb), self._loop)
+        try:
+            return wish.result(3 * PATIENCE)
+        except TimeoutError:
+            wish.cancel()
+            return "the access store is locked"
 
     async def _fulfilled(self, device: str, verb: str) -> str:
         try:

@@ -1,16 +1,20 @@
 """The way to the Internet as the box itself has it, so that its failure is not blamed on the portal."""
 
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import IPv6Network
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.handset import run_ip
-from captive.doctor.phone.probes import HOSTS
+from captive.doctor.phone.probes import PROBES, Probe
 from captive.doctor.phone.resolving import NOERROR, Reply, resolve
+from captive.doctor.phone.web import Page, ask
 from crm.settings import Settings
 
 LANDMARKS = {
@@ -19,6 +23,13 @@ LANDMARKS = {
 }
 """Public resolvers: addresses that answer on port 443 wherever the Internet is reached."""
 RESOLVERS = Path("/etc/resolv.conf")
+SLOW, SLOW_TRIES = 1.0, 3
+"""Seconds for one name that people notice, and how often such a resolver is asked before it counts as dead."""
+_SAMPLES = (PROBES[0], next(each for each in PROBES if each.client == "Android"))
+"""Of two makers: an answer that is not theirs, twice, is another portal's."""
+_PORTALS = (*range(200, 400), 511)
+"""What a portal answers with; a maker's server in trouble does not."""
+_ULA = IPv6Network("fc00::/7")
 _CABLE = "see to the cable, the modem, the provider; wificrm can do nothing about it"
 
 
@@ -27,26 +38,50 @@ class _Route(msgspec.Struct):
     dev: str = ""
 
 
+class _Asked(NamedTuple):
+    """A resolver's answer, and after how many seconds."""
+
+    reply: Reply
+    seconds: float
+
+
 class Uplink(msgspec.Struct, frozen=True):
     """What was found: whether the Internet is reached by each family."""
 
     four: bool
     six: bool
     resolvers: bool
+    tries: int = 2
+    """How often a phone asks for a name before it counts as unanswered."""
 
 
 def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
-    """Route, the provider's resolvers, the Internet by address."""
+    """Route, the provider's resolvers, the Internet by address and by what it answers."""
     notes = Notes()
     with ThreadPoolExecutor(8) as pool:
-        four = pool.submit(any_open, socket.socket, LANDMARKS[4], 443)
-        six = pool.submit(any_open, socket.socket, LANDMARKS[6], 443)
+        waiting = [pool.submit(any_open, socket.socket, LANDMARKS[family], 443) for family in (4, 6)]
         servers = upstream_resolvers(settings)
-        replies = dict(zip(servers, pool.map(_ask, servers), strict=True))
-    resolvers = any(reply.code == NOERROR for reply in replies.values())
-    _tell_internet(notes, settings, four=four.result())
-    _tell_resolvers(notes, replies, reached=four.result() or six.result())
-    return Uplink(four.result(), six.result(), resolvers), notes.findings
+        asked = dict(zip(servers, pool.map(_ask, servers), strict=True))
+        alive = [server for server, answer in asked.items() if answer.reply.code == NOERROR]
+        pages = list(pool.map(lambda probe: _fetch(alive[0], probe), _SAMPLES)) if alive else []
+    four, six = (each.result() for each in waiting)
+    own = any(
+        probe.is_online(page.status, page.body) for probe, page in zip(_SAMPLES, pages, strict=False) if page
+    )
+    other = "" if own else next((_told(page) for page in pages if page and page.status in _PORTALS), "")
+    if other:
+        notes.fault(
+            "uplink",
+            f"another portal stands between this box and the Internet: {_SAMPLES[0].host} is answered with {other}",
+            f"sign this box in there, or have whoever runs that network let {settings.uplink.interface} through",
+        )
+        four = six = False
+    else:
+        _tell_internet(notes, settings, four=four, own=own)
+        _tell_six(notes, settings, six=six)
+    _tell_resolvers(notes, asked, reached=four or six or bool(other))
+    slow = any(answer.seconds >= SLOW for answer in asked.values())
+    return Uplink(four, six, bool(alive), SLOW_TRIES if slow else 2), notes.findings
 
 
 def upstream_resolvers(settings: Settings) -> list[str]:
@@ -61,15 +96,44 @@ def upstream_resolvers(settings: Settings) -> list[str]:
     return [each[1] for each in words if len(each) > 1 and each[0] == "nameserver"]
 
 
-def _ask(server: str) -> Reply:
+def ask_upstream(server: str, name: str, tries: int) -> Reply:
+    """What *server*, as `upstream_resolvers` writes it (port and interface may follow), says of *name*."""
     address, _, port = server.partition("#")
-    return resolve(socket.socket, address.partition("@")[0], HOSTS[0], port=int(port or 53))
+    return resolve(socket.socket, address.partition("@")[0], name, port=int(port or 53), tries=tries)
 
 
-def _tell_internet(notes: Notes, settings: Settings, *, four: bool) -> None:
+def _ask(server: str) -> _Asked:
+    began = time.monotonic()
+    reply = ask_upstream(server, _SAMPLES[0].host, SLOW_TRIES)
+    return _Asked(reply, time.monotonic() - began)
+
+
+def _fetch(server: str, probe: Probe) -> Page | None:
+    """What the box itself gets where phones probe; None: nothing."""
+    for address in ask_upstream(server, probe.host, 2).addresses[:1]:
+        try:
+            return ask(socket.socket, str(address), probe.url, agent=probe.agent)
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def _told(page: Page) -> str:
+    place = page.header("Location")
+    return f"status {page.status}" + (f", sent to {place[:100]}" if place else "")
+
+
+def _tell_internet(notes: Notes, settings: Settings, *, four: bool, own: bool) -> None:
     interface = settings.uplink.interface
     if four:
         notes.ok("uplink", f"the Internet is reached over {interface}")
+        return
+    if own:
+        notes.warn(
+            "uplink",
+            f"pages open over {interface}, but none of {', '.join(LANDMARKS[4])} takes a connection",
+            "does a firewall above this box keep them away? What phones meet over IPv4 once online is not looked at",
+        )
         return
     done = run_ip("-json", "-4", "route", "show", "default")
     routes = msgspec.json.decode(done.stdout or "[]", type=list[_Route]) if done.returncode == 0 else []
@@ -88,14 +152,32 @@ def _tell_internet(notes: Notes, settings: Settings, *, four: bool) -> None:
         )
 
 
-def _tell_resolvers(notes: Notes, replies: dict[str, Reply], *, reached: bool) -> None:
+def _tell_six(notes: Notes, settings: Settings, *, six: bool) -> None:
+    """Phones try IPv6 first where their address is the Internet's; addresses of the house's own they keep for it."""
+    given = [each.net6.network for each in settings.networks if each.net6 and each.net6 not in _ULA]
+    if given and not six:
+        notes.warn(
+            "uplink, IPv6",
+            f"dead, though guests get addresses of {', '.join(map(str, given))}: each page is late",
+            'see to the provider\'s IPv6; until then: network.address6 = "" or one of fd00::/8',
+        )
+
+
+def _tell_resolvers(notes: Notes, asked: dict[str, _Asked], *, reached: bool) -> None:
     what = "the provider's resolvers"
-    if not replies:
+    if not asked:
         notes.fault(what, "none is known", "set uplink.dns")
         return
-    dead = [server for server, reply in replies.items() if reply.code != NOERROR]
-    alive = [server for server in replies if server not in dead]
-    if not dead:
+    dead = [server for server, answer in asked.items() if answer.reply.code != NOERROR]
+    alive = [server for server in asked if server not in dead]
+    slow = [f"{server} ({asked[server].seconds:.1f} s)" for server in alive if asked[server].seconds >= SLOW]
+    if slow:
+        notes.warn(
+            what,
+            f"slow: {', '.join(slow)}; phones wait that long for each new name",
+            "set faster ones in uplink.dns",
+        )
+    elif not dead:
         notes.ok(what, f"{', '.join(alive)} {'answers' if len(alive) == 1 else 'answer'}")
     elif alive:
         notes.warn(

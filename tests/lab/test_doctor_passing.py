@@ -1,8 +1,11 @@
 """Faults of what is shut, of the way to the Internet, of the box: each planted, named, nothing else blamed."""
 
 import contextlib
+import http.server
+import socket
 import sqlite3
 import subprocess
+import threading
 from pathlib import Path
 
 import msgspec
@@ -82,6 +85,35 @@ def test_the_uplink_is_dead(venue: Venue) -> None:
         found = faults(venue, "names", "portal", "walls", "online")
     assert found.keys() == {"uplink"}
     assert "dead: none of 8.8.8.8" in found["uplink"].detail
+
+
+class Login(http.server.BaseHTTPRequestHandler):
+    """Somebody else's portal: whoever asks is sent to it."""
+
+    def do_GET(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "http://hotel.example/\x1b[2Jlogin")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_another_portal_stands_above_this_box(venue: Venue) -> None:
+    """Connections and names pass, so that all seems well; only pages are the other's."""
+    space = venue.internet.namespace
+    with http.server.HTTPServer(("0.0.0.0", 8099), Login, bind_and_activate=False) as login:
+        login.socket.close()
+        login.socket = space.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        login.server_bind()
+        login.server_activate()
+        threading.Thread(target=login.serve_forever, daemon=True).start()
+        with nft(space, f'{NAT} iifname "venue" tcp dport 80 redirect to :8099; }}'):
+            found = faults(venue, "online")
+        login.shutdown()
+    assert found.keys() == {"uplink"}
+    assert "another portal stands between" in found["uplink"].detail
+    assert "sent to http://hotel.example/?[2Jlogin" in found["uplink"].detail
 
 
 def test_another_firewall_drops_what_is_forwarded(venue: Venue, gateway: Gateway) -> None:

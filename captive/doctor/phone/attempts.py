@@ -38,7 +38,10 @@ def any_open(make: MakeSocket, targets: Sequence[str], port: int, *, timeout: fl
     """Whether one of *targets* takes a connection; the first that does is enough."""
     with ExitStack() as stack, selectors.DefaultSelector() as waiting:
         for target in targets:
-            sock = stack.enter_context(_open(make, target, socket.SOCK_STREAM))
+            try:
+                sock = stack.enter_context(_open(make, target, socket.SOCK_STREAM))
+            except OSError:  # a kernel without that family
+                continue
             sock.setblocking(False)
             if sock.connect_ex((target, port)) in (0, errno.EINPROGRESS):
                 waiting.register(sock, selectors.EVENT_WRITE, sock)

@@ -77,7 +77,7 @@ def advertisement_in_parts(size: int) -> list[bytes]:
 def offer_in_parts() -> bytes:
     """The first part of an offer: IP and UDP headers, and nothing of what it says."""
     frame = Ether(offer())
-    return bytes(Ether(src=MAC, dst=EVERYBODY) / fragment(frame[IP], fragsize=8)[0])
+    return bytes(Ether(src=MAC, dst=EVERYBODY) / fragment(frame[IP], fragsize=8)[0])  # type: ignore[no-untyped-call]
 
 
 def tagged(frame: bytes, *vlans: int) -> bytes:

@@ -1,0 +1,297 @@
+"""The doctor on odd boxes: what it says of them, and of itself where it breaks; never a traceback."""
+
+import asyncio
+import contextlib
+import errno
+import http.client
+import http.server
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from captive.demo import demo_settings
+from captive.doctor import examination, machine, processes, readiness, trial, uplink
+from captive.doctor import join as joining
+from captive.doctor.examination import ITSELF, PLAYED, examine
+from captive.doctor.finding import Finding, Notes, as_text
+from captive.doctor.phone import dhcp
+from captive.doctor.phone.attempts import any_open
+from captive.doctor.phone.probes import PROBES
+from captive.doctor.phone.resolving import Reply
+from captive.doctor.phone.web import Page
+from captive.doctor.trial import Trials
+from crm.settings import Gate, Metrics, Network, Settings, StoreSection, Uplink
+from crm.store import open_store
+from tests.captive.portal_app import free_port
+
+
+def doctor(*arguments: str, settings: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "captive.cli", "doctor", *arguments, "--config", str(settings)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_settings_that_cannot_be_read_are_a_fault_also_for_a_monitor(tmp_path: Path) -> None:
+    path = tmp_path / "wificrm.toml"
+    path.write_text("[portal]\nport = 'eighty'\n")
+    done = doctor("--quick", "--json", settings=path)
+    [found] = msgspec.json.decode(done.stdout, type=list[Finding])
+    assert (done.returncode, done.stderr, found.what, found.state) == (1, "", "settings", "fault")
+    assert f"{path}:2: portal.port" in found.detail
+
+
+async def test_what_breaks_the_doctor_is_told_as_its_own_and_the_rest_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_settings: Settings) -> list[Finding]:
+        devices: dict[str, Finding] = {}
+        return [devices["02:1a:b0:00:00:01"]]
+
+    monkeypatch.setattr(examination, "look_at_routers", broken)
+    found = await examine(demo_settings(8000, tmp_path), PLAYED)
+    [own] = [each for each in found if each.what == ITSELF]
+    assert own.state == "fault"
+    assert own.detail.startswith("failed here (KeyError in test_doctor_box.py, line ")
+    assert "02:1a" not in own.detail
+    assert {"crm store", "portal", "clock", "disk", "A phone"} <= {each.what for each in found}
+
+
+def test_what_strangers_say_steers_no_terminal_and_begins_no_line() -> None:
+    notes = Notes()
+    notes.warn("x", "sent to \x1b[2J\nFAULT    y: " + "z" * 5_000, "see")
+    assert "\x1b" not in as_text(notes.findings)
+    assert len(as_text(notes.findings).splitlines()) == 5
+    assert len(notes.findings[0].detail) == 600
+
+
+def test_a_kernel_without_ipv6_reaches_nobody_by_it() -> None:
+    def without(family: int, *_: int) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    assert not any_open(without, ["2620:fe::fe"], 443)
+
+
+# -- disk, gate, portal -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("disk", "state", "words"),
+    [
+        ({}, "ok", "1000 MiB free in"),
+        ({"f_flag": os.ST_RDONLY}, "fault", "read-only: nothing can be kept in"),
+        ({"f_favail": 5}, "fault", "room for 5 more files only"),
+        ({"f_files": 0, "f_favail": 0}, "ok", "1000 MiB free in"),  # btrfs counts none
+        ({"f_bavail": 2**10}, "fault", "full: 4 MiB free in"),
+    ],
+)
+def test_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: dict[str, int], state: str, words: str
+) -> None:
+    well = {"f_bavail": 250 * 2**10, "f_frsize": 2**12, "f_flag": 0, "f_files": 2**16, "f_favail": 2**15}
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(**(well | disk)))
+    # A crm store on a server elsewhere leaves the access store here.
+    stores = StoreSection(crm="postgresql://wificrm@elsewhere/crm", access=str(tmp_path / "access.db"))
+    found = [each for each in machine.look_at_machine(Settings(store=stores)) if each.what == "disk"]
+    assert [each.state for each in found] == [state]
+    assert words in found[0].detail
+    assert bool(found[0].todo) == (state != "ok")
+
+
+async def test_a_gate_that_hangs_is_to_be_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asked before and hung up still fills the queue of those who wait: it must not wait for ever."""
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    monkeypatch.setattr("captive.gateway.TIMEOUT", 0.2)
+    path = str(tmp_path / "gate.sock")
+    with contextlib.ExitStack() as stack:
+        hanging = stack.enter_context(socket.socket(socket.AF_UNIX))
+        hanging.bind(path)
+        hanging.listen(0)
+        stack.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        notes = Notes()
+        await processes._gate(notes, Settings(gate=Gate(socket=path), networks=(Network(),)))
+    [found] = notes.findings
+    assert found.state == "fault"
+    assert "does not answer" in found.detail
+    assert "systemctl restart wificrm-gate" in found.todo
+
+
+async def test_a_portal_that_hangs_is_to_be_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        settings = demo_settings(hanging.getsockname()[1], Path("nowhere"))
+        notes = Notes()
+        await processes._portal(notes, settings)
+    [found] = notes.findings
+    assert "it hangs" in found.detail
+    assert "systemctl restart wificrm" in found.todo
+
+
+@contextlib.contextmanager
+def told(text: str) -> Iterator[Settings]:
+    """The settings of a portal whose /readyz says *text*."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield Settings(metrics=Metrics(address="0.0.0.0", port=server.server_address[1]))
+        server.shutdown()
+
+
+def test_what_the_portals_user_may_not_do_and_root_may_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = (
+        "crm store: answers cannot be kept; see wificrm doctor\naccess store: ok\ngate: it does not answer\n"
+    )
+    with told(said + "first page: not rendered yet\ncertificate: plain http: expired\n") as settings:
+        found = readiness.ask_portal(settings, {"gate"})
+        assert [(each.what, each.state, each.detail) for each in found] == [
+            ("crm store", "fault", "the portal says: answers cannot be kept")
+        ]
+        assert "may the portal's user write" in found[0].todo
+        assert readiness.ask_portal(settings, {"portal"}) == []
+    with told(
+        "crm store: ok\naccess store: ok\nfirst page: ok\ncertificate: plain http: expired\n"
+    ) as settings:
+        assert [each.state for each in readiness.ask_portal(settings, ())] == ["ok"]
+    monkeypatch.setattr(readiness, "PAUSE", 0)
+    [nobody] = readiness.ask_portal(Settings(metrics=Metrics(port=free_port())), ())
+    assert nobody.state == "warning"
+    assert readiness.ask_portal(Settings(metrics=Metrics(port=0)), ()) == []
+
+
+# -- the uplink ---------------------------------------------------------------------------------
+
+
+class Way:
+    """A way to the Internet that is as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.families, self.pages, self.seconds = {4, 6}, "Internet", 0.0
+        self._now = 0.0
+        monkeypatch.setattr(uplink, "any_open", self._any_open)
+        monkeypatch.setattr(uplink, "resolve", self._resolve)
+        monkeypatch.setattr(uplink, "ask", self._ask)
+        monkeypatch.setattr(uplink, "time", SimpleNamespace(monotonic=lambda: self._now))
+
+    def _any_open(self, _make: object, targets: tuple[str, ...], _port: int) -> bool:
+        return (6 if ":" in targets[0] else 4) in self.families
+
+    def _resolve(self, *_: object, **__: object) -> Reply:
+        self._now += self.seconds
+        return Reply(0, (IPv4Address("192.0.2.1"),))
+
+    def _ask(self, _make: object, _address: str, url: str, **_: object) -> Page:
+        [probe] = {each.url: each for each in PROBES if each.url == url}.values()
+        headers = http.client.HTTPMessage()
+        if self.pages == "Internet":
+            return Page(probe.status, headers, probe.body)
+        if self.pages == "in trouble":
+            return Page(503, headers, "")
+        raise ConnectionResetError
+
+    def look(self, *networks: Network) -> tuple[uplink.Uplink, dict[str, Finding]]:
+        settings = Settings(uplink=Uplink(dns=("192.0.2.53#5353",)), networks=networks or (Network(),))
+        found, findings = uplink.look_at_uplink(settings)
+        return found, {each.what: each for each in findings}
+
+
+@pytest.fixture
+def way(monkeypatch: pytest.MonkeyPatch) -> Way:
+    return Way(monkeypatch)
+
+
+@pytest.mark.parametrize("pages", ["Internet", "in trouble", "none"])
+def test_an_uplink_that_is_well_is_so_whatever_one_makers_server_does(way: Way, pages: str) -> None:
+    way.pages = pages
+    found, told = way.look()
+    assert {each.state for each in told.values()} == {"ok"}
+    assert (found.four, found.six, found.resolvers, found.tries) == (True, True, True, 2)
+
+
+def test_who_keeps_public_resolvers_away_is_no_dead_uplink(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+    way.families = set()
+    found, told = way.look()
+    assert told["uplink"].state == "warning"
+    assert "pages open over eth0, but none of 8.8.8.8" in told["uplink"].detail
+    assert not found.four
+    way.pages = "none"
+    monkeypatch.setattr(
+        uplink, "run_ip", lambda *_: SimpleNamespace(returncode=0, stdout='[{"dev": "eth0"}]')
+    )
+    assert way.look()[1]["uplink"].state == "fault"
+
+
+def test_a_dead_ipv6_is_told_where_guests_get_addresses_of_the_internet(way: Way) -> None:
+    way.families = {4}
+    assert "uplink, IPv6" not in way.look()[1], "addresses of the house's own: phones prefer IPv4"
+    told = way.look(Network(address6="2001:db8:7::1/64"))[1]["uplink, IPv6"]
+    assert told.state == "warning"
+    assert "guests get addresses of 2001:db8:7::/64" in told.detail
+
+
+def test_slow_resolvers_are_told_and_given_more_time(way: Way) -> None:
+    way.seconds = 1.5
+    found, told = way.look()
+    assert told["the provider's resolvers"].state == "warning"
+    assert "slow: 192.0.2.53#5353 (1.5 s)" in told["the provider's resolvers"].detail
+    assert found.tries == 3
+
+
+# -- the phone ----------------------------------------------------------------------------------
+
+
+def test_an_address_that_no_phone_can_use_is_a_fault_of_who_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger's server, met where ports are not isolated: its router stands outside its network."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(2, "ip: Error: Nexthop has invalid gateway.")
+
+    said = {dhcp.SERVER: "10.0.0.1", dhcp.ROUTER: "10.9.9.9", dhcp.SUBNET: "255.255.255.0"}
+    options = {option: socket.inet_aton(address) for option, address in said.items()}
+    monkeypatch.setattr(joining, "ask_for_address", lambda *_: (True, dhcp.Message(7, "10.0.0.66", options)))
+    network = Network(address6="")
+    play: Any = SimpleNamespace(
+        network=network,
+        phone=SimpleNamespace(set_address=refuse),
+        own4="192.168.50.1",
+        lease=None,
+        settings=None,
+    )
+    [found] = joining.join(play, thorough=False)
+    assert found.state == "fault"
+    assert "got 10.0.0.66/24 and router 10.9.9.9 from 10.0.0.1, of no use to it" in found.detail
+    assert play.lease is None
+
+
+async def test_a_locked_access_store_holds_nobody_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "PATIENCE", 0.1)
+    store = open_store(str(tmp_path / "access.db"))
+    with contextlib.closing(sqlite3.connect(tmp_path / "access.db", isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("BEGIN IMMEDIATE")
+        said = await asyncio.to_thread(Trials(store).begin, "guest 02:d0:c7:00:00:01")
+        assert said == "the access store is locked"
+        other.execute("ROLLBACK")
+    await asyncio.sleep(0.1)
+    await store.close()
