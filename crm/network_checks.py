@@ -86,11 +86,29 @@ def _check_addresses(key: str, network: Network) -> Iterator[Problem]:
         ("address4", network.address4, ipaddress.IPv4Interface, "192.168.50.1/24"),
         ("address6", network.address6, ipaddress.IPv6Interface, "fd50:7c3a:1::1/64"),
     ):
+        if not text and name == "address6":
+            continue
         try:
-            if (text or name == "address4") and kind(text).network.num_addresses < 4:
-                yield f"{key}.{name}", f"the network is too small for guests; expected e.g. {example}"
+            given = kind(text)
         except ValueError:
             yield f"{key}.{name}", f"expected an address with its prefix, e.g. {example}"
+            continue
+        for problem in _problems_of(given):
+            yield f"{key}.{name}", f"{problem}; expected e.g. {example}"
+
+
+def _problems_of(given: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> Iterator[str]:
+    """What keeps *given* from being the box's address among guests."""
+    if given.network.num_addresses < 4:
+        yield "the network is too small for guests"
+    elif given.ip == given.network.network_address or (
+        given.version == 4 and given.ip == given.network.broadcast_address
+    ):
+        yield f"{given.ip} is no address for a box but the network itself"
+    elif given.version == 6 and given.network.prefixlen != 64:
+        yield "phones make themselves an address in a /64 only (RFC 4862)"
+    if given.is_loopback or given.is_multicast or given.is_link_local:
+        yield f"{given.ip} is not for networks of guests"
 
 
 def _check_host(host: str) -> Iterator[str]:

@@ -23,7 +23,7 @@ Finder = Callable[[str], tuple[int, str]]
 def load_settings(path: Path) -> Settings:
     """Read and check the file at *path*. Raises `SetupError` naming file, line, key and expectation."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")  # Windows' editors write a mark before the first line
     except FileNotFoundError:
         raise SetupError(
             f"{path}: no such file; copy wificrm.example.toml there, or name one with --config"
@@ -196,7 +196,7 @@ def _check_venue(venue: Venue) -> list[tuple[str, str]]:
     problems: list[tuple[str, str]] = []
     try:
         ZoneInfo(venue.timezone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones, such as "Asia"
         expected = "expected a name such as Asia/Ho_Chi_Minh"
         if not available_timezones():  # as on a bare OpenWrt
             install = to_install("tzdata", "zoneinfo-core zoneinfo-asia")

@@ -74,6 +74,17 @@ def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
         ("[portal]\nport = 70000\n", r"f:2: portal\.port: "),
         ("x=\n", r"f: not TOML: .*line 1"),
         ('[network]\ninterface="a"\naddress4 = "1.2.3.4/33"\n', r"f:3: network\[0\]\.address4: .*192\.168"),
+        (
+            '[network]\naddress4 = "192.168.50.0/24"\n',
+            r"f:2: .*address4: 192\.168\.50\.0 is no address for a box",
+        ),
+        ('[network]\naddress4 = "192.168.50.255/24"\n', r"address4: .*but the network itself"),
+        ('[network]\naddress4 = "127.0.0.1/8"\n', r"address4: .*not for networks of guests"),
+        ('[network]\naddress6 = "fd50::/64"\n', r"address6: .*but the network itself"),
+        (
+            '[network]\naddress6 = "fd50::1/48"\n',
+            r"address6: phones make themselves an address in a /64 only",
+        ),
         ('[network]\ninterface="a b; rm"\n', r"f:2: network\[0\]\.interface: "),
         ('[network]\nwalled_garden = ["x y"]\n', r"f:2: network\[0\]\.walled_garden: "),
         ('[venue]\nlanguages=["vi","fr"]\n', r"venue\.names: the name in 'fr' is missing"),
@@ -106,6 +117,12 @@ def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
 def test_a_mistake_is_told_with_its_line_and_what_was_expected(text: str, complaint: str) -> None:
     with pytest.raises(SetupError, match=complaint):
         parse_settings(text, "f")
+
+
+def test_a_file_that_was_saved_on_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "wificrm.toml"
+    path.write_bytes(b"\xef\xbb\xbf[network]\r\nlease = '17m'\r\n")
+    assert load_settings(path).networks[0].lease == "17m"
 
 
 def test_a_missing_file_says_what_to_do() -> None:

@@ -378,13 +378,16 @@ def test_on_a_terminal_it_asks_and_shows_before_it_does(box: Box):
 
 def test_a_wrong_answer_is_told_and_asked_again_and_the_others_are_kept(box: Box):
     box.radio("wlan7")
+    box.programs.program("wificrm", PROGRAM)
     wrong = ["ppp0", "", "ă" * 17, "", "eth3, eth4", "Trung tâm", "", "192.168.50.0"]
     better = ["", "", "Sảnh", "", "eth3 eth4", "", "", ""]
+    nearly = ["", "", "", "", "", "", "", "192.168.50.0/24"]
     right = ["", "", "", "", "", "", "", "10.9.0.1/24", "Yes"]
-    seen = talk(box, [*wrong, *better, *right])
+    seen = talk(box, [*wrong, *better, *nearly, *right])
     for sentence in (
         "--guest-port: expected an interface such as eth1, not eth3, eth4",
         "--address4: expected such as 192.168.50.1/24, not 192.168.50.0",
+        "192.168.50.0 is no address for a box but the network itself",
         "Cables to access points (names of interfaces) [eth3 eth4]: ",
     ):
         assert sentence in seen
