@@ -65,7 +65,8 @@ def workshop(place: Path) -> Iterator[Path]:
                 work.enter_context(_locked(folder, wait=True))
             yield folder
     except OSError as error:
-        raise SetupError(f"{error.filename or place}: {error.strerror}; who runs this must own it") from None
+        whose = "; who runs this must own it" if isinstance(error, PermissionError) else ""
+        raise SetupError(f"{error.filename or place}: {error.strerror}{whose}") from None
 
 
 def _clear(place: Path) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from captive.backup.folder import give_to_owner_of, make_folder
@@ -89,7 +89,8 @@ def _put_pages(copy: sqlite3.Connection, target: Path) -> None:
             target.write_bytes(b"")  # whoever called has kept it; now there is something to write into
         copy.backup(connection)
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(sqlite3.OperationalError):  # no room for it: what was put there holds all the same
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 async def _run(program: str, *arguments: str | Path, dsn: str) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -667,3 +667,32 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     contents = Contents("V", TODAY, "1", "sqlite", "0002", describe(files))
     write_archive(folder / "archive.tar.gz", contents, files, folder)
     return (folder / "archive.tar.gz").read_bytes()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1.5 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(folder)]
+    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs root, and the right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+async def test_a_full_disk_is_told_and_leaves_nothing_behind(centre: Settings, small_disk: Path) -> None:
+    with closing(sqlite3.connect(centre.store.crm)) as store:
+        text = "INSERT INTO announcement (venue, texts, starts, urgent, withdrawn) VALUES ('DEMO-P01', ?, '', 0, 0)"
+        store.executemany(text, [(os.urandom(600).hex(),) for _ in range(800)])
+        store.commit()
+    made = await make_backup(centre, None, TODAY)
+    with pytest.raises(SetupError, match="No space left on device"):
+        await make_backup(centre, None, TODAY, target=small_disk)
+    assert list(small_disk.iterdir()) == []
+    # There is room for what is put back, but not for all that SQLite would like to do with it then.
+    tight = msgspec.structs.replace(centre, store=StoreSection(crm=str(small_disk / "crm.db")))
+    await migrate(tight.store.crm, "crm")
+    assert await asked(tight.store.crm) == []
+    await restore_backup(tight, None, made, TODAY)
+    assert await asked(tight.store.crm) == ["nhanh"]
