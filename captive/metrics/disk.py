@@ -46,12 +46,12 @@ class Process(msgspec.Struct, frozen=True):
 class Disk(msgspec.Struct, frozen=True):
     """All of it. ``backup`` is when the newest was made, 0: never; None: it cannot be seen from here."""
 
-    pools: dict[str, Pool]
-    watch: Watch | None
-    backup: float | None
-    set_aside: dict[str, int]
-    free: dict[str, int]
     process: Process
+    pools: dict[str, Pool] = {}
+    watch: Watch | None = None
+    backup: float | None = None
+    set_aside: dict[str, int] = {}
+    free: dict[str, int] = {}
 
 
 def read_disk(settings: Settings) -> Disk:

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from captive.grants.tally import End
 from captive.metrics import catalogue as told
-from captive.metrics.disk import Disk, read_disk
+from captive.metrics.disk import Disk, read_disk, read_process
 from captive.metrics.exposition import Exposition
 from captive.metrics.guests import BOUNDS, OUTCOMES
 from captive.metrics.readiness import look
@@ -20,6 +20,8 @@ from crm.version import VERSION
 
 FRESH = 1.0
 """Seconds for which a scrape is told again to whoever asks: many who ask cost no more than one."""
+PATIENCE = 2.0
+"""Seconds that a scrape waits for the disks; Prometheus itself gives up after ten."""
 SLOW = 1.0
 """Seconds; how long a store takes is told from here on only: what is usual would show each single write."""
 SILENT = 30.0
@@ -37,6 +39,7 @@ class Figures:
         self._hours = {place.name: parse_hours(place.grant.opening) for place in sources.settings.places}
         self._zone = ZoneInfo(sources.settings.venue.timezone)
         self._text, self._told = "", float("-inf")
+        self._looking: asyncio.Future[Disk] | None = None
         self._lock = asyncio.Lock()
 
     async def text(self) -> str:
@@ -44,7 +47,7 @@ class Figures:
         loop = asyncio.get_running_loop()
         async with self._lock:
             if loop.time() - self._told >= FRESH:
-                disk = await asyncio.to_thread(read_disk, self._sources.settings)
+                disk = await self._look_at_disk()
                 await self._day.look(self._sources.clock())
                 page = Exposition()
                 self._add_guests(page)
@@ -55,6 +58,17 @@ class Figures:
                 self._add_process(page, disk)
                 self._text, self._told = page.text(), loop.time()
             return self._text
+
+    async def _look_at_disk(self) -> Disk:
+        """A folder that hangs (backups on a server that is away) holds up no scrape, and one thread at most."""
+        self._looking = self._looking or asyncio.ensure_future(
+            asyncio.to_thread(read_disk, self._sources.settings)
+        )
+        done, _ = await asyncio.wait([self._looking], timeout=PATIENCE)
+        if not done:
+            return Disk(read_process())
+        self._looking = None
+        return done.pop().result()
 
     def _add_guests(self, page: Exposition) -> None:
         guests, book, now = self._sources.guests, self._sources.book, self._local_time()

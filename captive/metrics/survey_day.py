@@ -1,5 +1,6 @@
 """What visitors did on the last finished local day: the finest that is told of answers and skips."""
 
+import asyncio
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -8,6 +9,8 @@ from crm.store import STORE_ERRORS, Store
 from crm.times import UNDATED, is_sound, local_moment
 from surveys.results import select_funnel
 
+PATIENCE = 1.0
+"""Seconds that a scrape waits for the store; what comes later is told in a later one."""
 SETTLED = timedelta(minutes=10)
 """After midnight until yesterday is finished: what was under way is written by then."""
 
@@ -19,6 +22,7 @@ class SurveyDay:
         self._venue, self._store = settings.venue.code, store
         self._zone = ZoneInfo(settings.venue.timezone)
         self._day = UNDATED
+        self._reading: asyncio.Task[None] | None = None
         self.visitors: dict[str, int] = {}
         """By step (shown, answered, skipped); one that is withheld is not in it."""
 
@@ -34,6 +38,13 @@ class SurveyDay:
         day = local_moment(now - SETTLED, self._zone).day - timedelta(days=1)
         if day == self._day:
             return
+        self._reading = self._reading or asyncio.create_task(self._read(day), name="survey day")
+        done, _ = await asyncio.wait([self._reading], timeout=PATIENCE)
+        if done:
+            self._reading = None
+            done.pop().result()
+
+    async def _read(self, day: date) -> None:
         try:
             async with self._store.read() as conn:
                 funnel = await select_funnel(conn, self._venue, day)

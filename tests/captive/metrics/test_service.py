@@ -1,13 +1,16 @@
 """Stores, gate, box and the listener itself: what is told of them, what is rounded away, what nobody may do."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import captive.app
 from captive.box.pool import POOLS, Pool
 from captive.certificate import Verdict
 from captive.gateway import GatewayError, OpenGateway, Terms
-from captive.metrics import disk, figures, listener, readiness
+from captive.metrics import disk, figures, listener, readiness, survey_day
 from captive.metrics.catalogue import CATALOGUE
 from captive.metrics.disk import ROOM, read_disk
 from captive.metrics.readiness import Part
@@ -264,6 +267,40 @@ async def test_many_who_ask_cost_no_more_than_one(tmp_path: Path, monkeypatch: p
         pages = await asyncio.gather(*(portal.told() for _ in range(20)))
         assert len({page.text for page in pages}) == 1
         assert len(reads) == 1
+
+
+async def test_a_disk_or_a_store_that_hangs_holds_up_no_scrape(
+    tmp_path: Path, parts: list[Sources], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scrape that never comes is *the portal is down* to Prometheus, and wakes somebody up."""
+    asked: list[str] = []
+    healed = threading.Event()
+
+    def hang(settings: Settings) -> disk.Disk:
+        asked.append("disk")
+        healed.wait(20)
+        return read_disk(settings)
+
+    @contextlib.asynccontextmanager
+    async def never(_store: Store) -> AsyncIterator[None]:
+        asked.append("store")
+        await asyncio.sleep(60)
+        yield
+
+    monkeypatch.setattr(figures, "read_disk", hang)
+    monkeypatch.setattr(figures, "PATIENCE", 0.05)
+    monkeypatch.setattr(survey_day, "PATIENCE", 0.05)
+    async with portal_at(tmp_path, Clock(), metrics=free_port()) as portal:
+        monkeypatch.setattr(Store, "read", never)
+        for _ in range(3):
+            samples = await scrape(portal)
+            assert value(samples, "wificrm_devices_online", place="guest") == 0
+            assert value(samples, "process_open_fds") >= 100
+            assert ("wificrm_store_free_bytes", (("store", "crm"),)) not in samples
+        assert sorted(asked) == ["disk", "store"], "and takes one thread, one connection"
+        healed.set()
+        await asyncio.sleep(0.1)
+        assert value(await scrape(portal), "wificrm_store_free_bytes", store="crm") > 0
 
 
 async def test_an_unset_clock_and_opening_hours_are_told(tmp_path: Path, parts: list[Sources]) -> None:
