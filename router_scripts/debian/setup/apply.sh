@@ -148,8 +148,8 @@ what_next() {
 
 		Next:
 		  join the Wi-Fi with a phone: the page opens by itself
-		  wificrm staff add NAME    an account for whoever looks after surveys and announcements
-		  wificrm doctor            again whenever something is odd
+		  wificrm staff add NAME --role manager    an account for whoever looks after surveys and announcements
+		  wificrm doctor                          again whenever something is odd
 	EOF
 	[ -n "$centre" ] || echo "  wificrm-setup apply --centre ...   the centre still has a placeholder for a name"
 	firewall_lines
