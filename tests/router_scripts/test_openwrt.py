@@ -309,6 +309,16 @@ def test_memory_is_no_storage(tmp_path: Path):
     assert "/mnt/wificrm is in memory" in fails(router.setup("apply"))
 
 
+def test_what_uci_cannot_read_is_not_taken_for_empty(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    router.program(
+        "uci", "case $* in *-q*) ;; *) echo 'uci: Parse error at line 3, byte 4' >&2 ;; esac; exit 1"
+    )
+    for verb in ("check", "apply", "remove"):
+        assert "/etc/config/wificrm: uci: Parse error at line 3, byte 4" in fails(router.setup(verb))
+    assert router.said() == []
+
+
 @pytest.mark.parametrize("place", ["/", "/overlay"])
 def test_what_a_sysupgrade_wipes_is_no_storage(tmp_path: Path, place: str):
     router = Router(tmp_path, HALL)

@@ -147,6 +147,24 @@ def test_new_settings_that_do_not_hold_end_nothing_that_runs(tmp_path: Path):
     assert calls.count(f"wificrm gateway apply {CONFIG}") == 1, "it takes a second on a router"
 
 
+def test_settings_that_uci_cannot_read_stop_nothing(tmp_path: Path):
+    """A quotation mark forgotten in an editor: everybody would have been thrown out."""
+    router = installed(tmp_path)
+    service(router, "start_service")
+    (router.root / "var/run/wificrm").mkdir()
+    (router.root / "var/run/wificrm/gateway.json").touch()
+    router.program(
+        "uci", "case $* in *-q*) ;; *) echo 'uci: Parse error at line 3, byte 4' >&2 ;; esac; exit 1"
+    )
+    complaint = "logger -s -t wificrm -p daemon.err nothing is changed, /etc/config/wificrm cannot be read: "
+    for function, code in (("reload_service", 1), ("start_service", 0)):
+        router.calls.write_text("")
+        assert service(router, function) == (code, [f"{complaint}uci: Parse error at line 3, byte 4"])
+    assert (router.root / "etc/crontabs/wificrm").exists()
+    told = router.run(SCRIPTS / "wificrm", "doctor").stderr
+    assert "names no storage, or uci cannot read it: uci show wificrm" in told
+
+
 def test_a_disk_that_is_not_there_is_told_and_waited_for(tmp_path: Path):
     router = installed(tmp_path)
     (router.root / "mnt/wificrm/python").rmdir()
