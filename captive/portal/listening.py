@@ -30,12 +30,15 @@ HANDSHAKE_SECONDS = 10.0
 """Within which TLS is to be agreed on."""
 
 
+NO_REQUEST = (HttpProcessingError, web.RequestPayloadError)
+
+
 class _Requests(logging.Filter):
-    """Drops what aiohttp says, as an error, of bytes that are no request: strangers do not fill our journal."""
+    """Drops what aiohttp says, as an error, of what is no request or no body: strangers do not fill our journal."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* is of a fault of ours."""
-        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+        return not (record.exc_info and isinstance(record.exc_info[1], NO_REQUEST))
 
 
 _requests = _Requests()

@@ -146,6 +146,17 @@ def test_broken_frames(stranger: Stranger) -> None:
         assert_refused(stranger.raw(data, end=True))
 
 
+def test_the_journal_is_not_for_strangers_to_fill(stranger: Stranger) -> None:
+    """A body that cannot be read, behind an answer that did not wait for it, is no fault of ours."""
+    before = len(stranger.portal.log)
+    for coding in ("gzip", "deflate", "br"):
+        for host, target in (("neverssl.example", "/"), ("127.0.0.1", "/en"), ("127.0.0.1", "/en/skip")):
+            headers = f"Content-Encoding: {coding}\r\n"
+            stranger.ask("POST", target, host=host, headers=headers, body=b"ab")
+    stranger.raw(b"\x00\x01\r\n\r\n")
+    assert "level='error'" not in stranger.portal.log[before:]
+
+
 def test_a_guest_in_between_loses_nothing(stranger: Stranger) -> None:
     """The same guest's good answers stand, whatever came between them."""
     token = stranger.token()
