@@ -5,8 +5,10 @@ error, never its words or the values of variables; of what libraries say, only t
 for the rest may quote a guest's address or what a guest has sent.
 """
 
+import contextlib
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Callable, MutableMapping
 from types import TracebackType
@@ -33,6 +35,14 @@ def start_log(level: str, form: Form = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_ConstantPart(_render_json if form == "json" else _render_text))
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.raiseExceptions = False  # it would print what it was to put into a line
+    sys.excepthook = _tell_end
+    threading.excepthook = lambda thread: _tell_end(
+        thread.exc_type, thread.exc_value or thread.exc_type(), thread.exc_traceback
+    )
+    sys.unraisablehook = lambda lost: _tell_end(
+        lost.exc_type, lost.exc_value or lost.exc_type(), lost.exc_traceback
+    )
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -40,8 +50,24 @@ def start_log(level: str, form: Form = "text") -> None:
             _render_json if form == "json" else _render_text,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(sys.stderr),
     )
+
+
+class _Lines(structlog.PrintLogger):
+    """Writes lines; nobody's request fails because nobody reads them any more."""
+
+    def msg(self, message: str) -> None:
+        """Write *message*."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = error = critical = failure = fatal = exception = msg
+
+
+def _tell_end(kind: type[BaseException], error: BaseException, way: TracebackType | None) -> None:
+    """What nobody caught: as every error without its words, which Python itself would print."""
+    structlog.get_logger().error("an error that nobody caught", exc_info=(kind, error, way))
 
 
 _render_text = structlog.processors.KeyValueRenderer(key_order=["level", "event"], drop_missing=True)
@@ -50,7 +76,14 @@ _render_text = structlog.processors.KeyValueRenderer(key_order=["level", "event"
 def _render_json(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
     """*event* as a JSON object, level and event first."""
     first = {name: event.pop(name) for name in ("level", "event") if name in event}
-    return msgspec.json.encode({**first, **event}, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode({**first, **event}, enc_hook=repr).decode()
+    except UnicodeEncodeError:  # a file's name that is no text
+        shown = {
+            name: repr(value) if isinstance(value, str) and not value.isascii() else value
+            for name, value in event.items()
+        }
+        return msgspec.json.encode({**first, **shown}, enc_hook=repr).decode()
 
 
 class _ConstantPart(logging.Formatter):

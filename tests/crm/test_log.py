@@ -2,6 +2,9 @@
 
 import json
 import logging
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -17,8 +20,10 @@ SECRET = "192.168.50.77 typed 0912345678"
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
     root.handlers[:], root.level = before, level
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     structlog.reset_defaults()
 
 
@@ -79,3 +84,35 @@ def test_json_has_one_object_a_line_with_the_same_fields(capsys: pytest.CaptureF
         "library": "aiohttp.server",
         "error": "ValueError",
     }
+
+
+SAYS = "import sys, threading; from crm.log import start_log; start_log('info', 'json')\n"
+NOBODY_CATCHES = {
+    "at the end": "raise KeyError(sys.argv[1])",
+    "in a thread": "t = threading.Thread(target=lambda: {}[sys.argv[1]]); t.start(); t.join()",
+    "where nothing can be raised": "class C:\n def __del__(self): raise KeyError(sys.argv[1])\nC()",
+}
+
+
+@pytest.mark.parametrize("where", NOBODY_CATCHES)
+def test_what_nobody_catches_shows_code_but_no_words(where: str) -> None:
+    command = [sys.executable, "-c", SAYS + NOBODY_CATCHES[where], SECRET]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    [line] = done.stderr.splitlines()
+    said = json.loads(line)
+    assert (said["level"], said["event"]) == ("error", "an error that nobody caught")
+    assert said["exception"].endswith("KeyError")
+    assert SECRET not in done.stderr
+    assert done.returncode == (where == "at the end")
+
+
+def test_a_line_that_cannot_be_written_or_is_no_text_harms_nobody() -> None:
+    script = SAYS + (
+        "import os, structlog\nlog = structlog.get_logger()\n"
+        "log.info('a file', file='caf\\udce9')\n"
+        "os.dup2(os.open('/dev/full', os.O_WRONLY), 2)\nlog.error('nobody reads this'); print('served')\n"
+        "os.dup2(os.open('/dev/null', os.O_WRONLY), 2)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "served\n"
+    assert json.loads(done.stderr) == {"level": "info", "event": "a file", "file": "'caf\\udce9'"}
