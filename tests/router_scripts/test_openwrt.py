@@ -383,6 +383,12 @@ def test_check_says_what_is_missing_until_nothing_is(tmp_path: Path):
     (python / "requirements.lock").write_text("# cpython-310-x86_64-linux-musl\naiohttp==1\n")
     assert "another Python's: wificrm-setup install" in fails(router.setup("check"))
     (python / "requirements.lock").write_text("# cpython-311-x86_64-linux-musl\naiohttp==1\n")
+    refusal = "/etc/config/wificrm:5: wificrm.guest.lease: Expected `str`"
+    router.recorder("wificrm", then=f"echo 'wificrm: {refusal}' >&2; exit 1")
+    before = router.texts()
+    assert fails(router.setup("check")) == f"{refusal}\n"
+    assert fails(router.setup("apply")) == f"wificrm-setup: {refusal}\n"
+    assert router.texts() == before, "no network for settings that the program would not take"
     router.recorder("wificrm", then="echo br-guest has no address")
     assert router.setup("check").stdout == "nothing to complain of\n", "before apply nothing is expected"
     router.setup("apply")
