@@ -161,9 +161,9 @@ class Book:
 
     def _book(self, device: str, held: Held, until: float, more: int) -> Usage:
         today = self._marks.usage(device, make=True)
-        today.seconds += max(0.0, until - held.booked)
+        today.seconds += max(0.0, until - max(held.booked, today.booked))
         today.bytes += more
-        held.booked = max(held.booked, until)
+        held.booked, today.booked = max(held.booked, until), max(today.booked, until)
         return today
 
     def _usage(self, device: str) -> Usage:
@@ -171,7 +171,7 @@ class Book:
         today, held = self._marks.usage(device), self._held.get(device)
         if held is None or not self._is_daily(device):
             return today
-        running = min(now_on_loop(), held.ends) - held.booked
+        running = min(now_on_loop(), held.ends) - max(held.booked, today.booked)
         return Usage(today.seconds + max(0.0, running), today.bytes)
 
     def _seconds(self, device: str) -> int:

@@ -29,10 +29,14 @@ class Refusal(Exception):  # noqa: N818 - the rules' own word for it
 
 @dataclass(slots=True)
 class Usage:
-    """What a device had today: *seconds* online and *bytes* both ways, grants that ended included."""
+    """What a device had today: *seconds* online and *bytes* both ways, grants that ended included.
+
+    *booked*: until when, on the monotonic clock, its time is in *seconds*; at two places at once it passes once.
+    """
 
     seconds: float = 0
     bytes: int = 0
+    booked: float = 0
 
 
 @dataclass(slots=True)

@@ -37,6 +37,8 @@ MAX_LEASES = 4_000
 """Devices online behind one router: as many as a report has room for."""
 AGAIN_SECONDS = 60.0
 """Within which six streams of one router are too many."""
+SALT_LIFE = 660.0
+"""Seconds for which a signed redirect is good at most, also of a router that is away since: it uses none for longer."""
 ALWAYS_SECONDS = 7 * 24 * 3600
 """For which devices that are always online are let through; told anew when a day of it is gone."""
 
@@ -56,7 +58,7 @@ class RouterLink:
         self.since = 0.0
         """Since when it is connected, by the wall clock; 0 while it is away."""
         self._host = host
-        self._salts: deque[bytes] = deque(maxlen=2)
+        self._salts: deque[tuple[bytes, float]] = deque(maxlen=2)
         self._begun: deque[float] = deque(maxlen=6)
         self._session: Session | None = None
         self._live = False
@@ -146,12 +148,14 @@ class RouterLink:
 
     def has_signed(self, mac: str, wanted: str, signature: str) -> bool:
         """Whether the router sent the device *mac* to us, a few minutes ago at most."""
-        text = enter_text(self.name, mac, wanted)
-        return is_signature(signature) and any(is_signed(salt, text, signature) for salt in self._salts)
+        text, now = enter_text(self.name, mac, wanted), _now()
+        return is_signature(signature) and any(
+            is_signed(salt, text, signature) for salt, until in self._salts if now < until
+        )
 
     def _new_salt(self) -> str:
         salt = secrets.token_hex(32)
-        self._salts.append(salt.encode())
+        self._salts.append((salt.encode(), _now() + SALT_LIFE))
         return salt
 
     # -- what the book of grants does -----------------------------------------------------------------
@@ -163,10 +167,11 @@ class RouterLink:
             raise GatewayError(
                 f"the router {self.name} is not connected; wificrm router list shows since when"
             )
-        if len(leases) + session.mirror.size > MAX_LEASES:
+        orders = {key_parts(device)[1]: terms for device, terms in leases.items()}
+        if session.mirror.size_with(orders) > MAX_LEASES:
             raise GatewayError(f"as many devices are online as the router {self.name} may have")
-        for device, terms in leases.items():
-            session.order(key_parts(device)[1], terms)
+        for mac, terms in orders.items():
+            session.order(mac, terms)
         await self._written(session)
         await asyncio.sleep(SETTLE)
 

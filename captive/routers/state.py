@@ -24,10 +24,11 @@ class RouterState(msgspec.Struct, frozen=True):
 
 
 class States(msgspec.Struct, frozen=True):
-    """The file: the routers that are connected, by name, and the process that wrote it."""
+    """The file: the routers that are connected, by name, and the process that wrote it: its number, and its start."""
 
     pid: int
     routers: dict[str, RouterState]
+    started: str = ""
 
 
 def read_states(settings: Settings) -> dict[str, RouterState] | None:
@@ -36,7 +37,16 @@ def read_states(settings: Settings) -> dict[str, RouterState] | None:
         states = msgspec.json.decode((Path(settings.secrets) / FILE).read_bytes(), type=States)
     except (OSError, msgspec.MsgspecError):
         return None
-    return states.routers if Path(f"/proc/{states.pid}").exists() else None
+    # After a reboot another process has its number sooner or later.
+    return states.routers if states.started and _started(states.pid) == states.started else None
+
+
+def _started(pid: int) -> str:
+    """When the process *pid* began, in ticks since the boot (field 22 of proc_pid_stat(5)); "" when there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
 
 
 class StateFile:
@@ -45,6 +55,7 @@ class StateFile:
     def __init__(self, settings: Settings, links: Mapping[str, RouterLink]) -> None:
         self._path = Path(settings.secrets) / FILE
         self._links = links
+        self._started = _started(os.getpid())
         self._written: States | None = None
         self._due = 0.0
 
@@ -60,6 +71,7 @@ class StateFile:
                 for name, link in self._links.items()
                 if link.is_live
             },
+            self._started,
         )
         if states != self._written:
             self._due = now + WRITE_EVERY

@@ -14,7 +14,7 @@ from captive.grants.grants import COUNT_EVERY, Grants
 from captive.grants.policy import Policy, Refusal
 from captive.grants.store import insert_wishes
 from crm.migrate import migrate
-from crm.settings import Grant, Network
+from crm.settings import Grant, Network, Router
 from crm.store import Store, open_store
 
 MAC = "02:00:00:00:00:0a"
@@ -169,6 +169,25 @@ async def test_the_days_allowance_spans_grants_restarts_and_nothing_is_kept_with
     watch.pass_by(COUNT_EVERY)
     await plain.reconcile()
     assert plain._marks.day.usage == {}
+
+
+async def test_time_passes_once_for_who_walks_from_hall_to_hall(
+    access: Store, kernel: Kernel, watch: Watch
+) -> None:
+    """Both grants run on for a while; the day's allowance is of the person's time."""
+    terms = Grant(minutes=30, daily_minutes=50)
+    policies = {"guest": Policy(Network(grant=terms)), "hall1": Policy(Router(name="hall1", grant=terms))}
+    grants = Grants(access, kernel, lambda: watch.wall, policies)
+    await grants.load(DAY)
+    await grants.start_day(DAY)
+    for device, minutes in ((DEVICE, 10), (device_key("hall1", MAC), 20), (None, 10)):
+        if device:
+            await grants.grant(device)
+        watch.pass_by(minutes * 60 + 1)
+        await grants.reconcile()
+    assert await kernel.list() == {}
+    await grants.grant(DEVICE)
+    assert 9 * 60 <= grants.seconds_left(DEVICE) <= 10 * 60
 
 
 async def test_closing_time_ends_a_running_grant(access: Store, kernel: Kernel, watch: Watch) -> None:

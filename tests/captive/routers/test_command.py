@@ -125,6 +125,9 @@ async def test_the_list_shows_who_is_connected(
         ]
         assert found[0].detail.endswith("UTC, version test-1; 1 device is online")
         assert found[1].todo == "run as root: wificrm router key hall2"
+        (tmp_path / "secrets/routers.json").write_text(raw.replace(f'"pid":{os.getpid()}', '"pid":1'))
+        assert wificrm(tmp_path, "router", "list").returncode == 1, "another process has the portal's number"
+        (tmp_path / "secrets/routers.json").write_text(raw)
         await router.hang_up()
         await router.until(lambda: _devices(portal) == {})
         away = look_at_routers(portal.settings)[0]

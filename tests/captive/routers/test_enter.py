@@ -1,5 +1,6 @@
 """A phone behind a router: its way in, its cookie, and that every place has pages of its own."""
 
+import asyncio
 import contextlib
 import re
 import sqlite3
@@ -11,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from nacl.public import PrivateKey
 
+import captive.routers.link
 from captive.connections.keys import write_public
 from captive.kernel.neighbours import KernelNeighbours
 from captive.portal import cookie
@@ -126,6 +128,18 @@ async def test_only_what_the_router_signed_lets_in(portal: ThinPortal) -> None:
         assert "Set-Cookie" not in page.headers
     assert (await phone.get(good)).status == 303
     assert (await phone.post("/enter")).status in (403, 405)
+
+
+async def test_a_link_of_a_router_that_is_away_ends_too(
+    portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captive.routers.link, "SALT_LIFE", 0.5)
+    router, phone = portal.router(), portal.phone()
+    await router.connect()
+    await router.hang_up()
+    assert (await phone.get(router.enter_path(phone.mac))).status == 303
+    await asyncio.sleep(0.5)
+    assert (await phone.get(router.enter_path(phone.mac))).status == 403
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,9 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
+import captive.routers.link
 from crm.settings import Grant, Router
 from tests.captive.portal_app import Clock
 from tests.captive.routers.thin_portal import (
@@ -199,6 +202,25 @@ async def test_after_a_long_gap_both_sides_agree_again(portal: ThinPortal) -> No
     await router.connect()
     await router.until(lambda: set(router.table) == {stays.mac})
     assert len(router.said("allow")) == before
+
+
+async def test_all_that_a_router_has_can_be_set_right_at_once(
+    portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is there already takes no further room."""
+    monkeypatch.setattr(captive.routers.link, "MAX_LEASES", 3)
+    router, phones = portal.router(), [portal.phone() for _ in range(3)]
+    await router.connect()
+    for phone in phones:
+        await let_in(router, phone)
+    await router.report()
+    for phone in phones:
+        router.table[phone.mac].ends -= 1000
+    await router.report()
+    await router.until(lambda: all(entry.seconds > 14_000 for entry in router.table.values()))
+    one_more = portal.phone()
+    await one_more.get(router.enter_path(one_more.mac))
+    assert (await one_more.post("/vi/skip")).status == 503
 
 
 async def test_a_guest_of_a_router_that_is_away_is_told_so_and_is_online_when_it_is_back(
