@@ -50,7 +50,7 @@ def read_claim(frame: bytes, own: Own) -> Claim | None:
     if mac in own.macs:
         return Claim(AlertKind.SPOOFED_GATEWAY, "own_mac", mac, "")
     bare = _unwrapped(frame)
-    found = _judge(bare, own.addresses)
+    found = _judge(bare, own)
     return Claim(found[0], found[1], mac, _printable(_detail(bare))) if found else None
 
 
@@ -73,13 +73,15 @@ def _unwrapped(frame: bytes) -> bytes:
     return frame
 
 
-def _judge(frame: bytes, own: frozenset[str]) -> _Found | None:
+def _judge(frame: bytes, own: Own) -> _Found | None:
     kind = int.from_bytes(frame[12:14])
     if kind == filters.ARP:
-        return (AlertKind.SPOOFED_GATEWAY, "arp") if _address(frame[28:32]) in own else None
+        # Access points that answer for others (proxy ARP) say the truth: the address is at the box's MAC.
+        is_lie = _address(frame[28:32]) in own.addresses and frame[22:28] not in own.macs
+        return (AlertKind.SPOOFED_GATEWAY, "arp") if is_lie else None
     if kind == filters.IPV4 and frame[23:24] == bytes([filters.UDP]):
         return _judge_udp4(frame)
-    return _judge_ip6(frame, own) if kind == filters.IPV6 else None
+    return _judge_ip6(frame, own.addresses) if kind == filters.IPV6 else None
 
 
 def _judge_udp4(frame: bytes) -> _Found | None:

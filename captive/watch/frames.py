@@ -4,6 +4,9 @@ from enum import StrEnum
 
 from captive.watch.filters import ARP, DHCP_SERVER, DNS, IPV4, IPV6, TCP, UDP
 
+SWITCHES = bytes.fromhex("0180c20000"), bytes.fromhex("01000ccccc")
+"""Beginnings of the groups in which switches talk to each other (IEEE 802.1D, Cisco's), one MAC on every VLAN."""
+
 
 class Kind(StrEnum):
     """What is counted, each frame as the most telling that it is."""
@@ -22,8 +25,8 @@ def sender(frame: bytes) -> bytes:
 
 
 def classify(frame: bytes) -> Kind | None:
-    """The kind of a *frame* that `captive.watch.filters.headers_filter` has passed; None: too short for any."""
-    if len(frame) < 14:
+    """The kind of a *frame* that `captive.watch.filters.headers_filter` has passed; None: it is no guest's."""
+    if len(frame) < 14 or frame.startswith(SWITCHES):
         return None
     kind = int.from_bytes(frame[12:14])
     if kind == ARP:

@@ -62,8 +62,9 @@ class Observer:
         self._probe_at, self._probed = now + PROBE_SECONDS, now - PROBE_APART
         self._scapy, self._refilled = SCAPY_SAVED, now
         self._look(now)
-        for learned in list_learned(KNOWN):  # who is here already is not new
-            self._known.is_new(learned.mac)
+        with contextlib.suppress(OSError):
+            for learned in list_learned(KNOWN):  # who is here already is not new
+                self._known.is_new(learned.mac)
 
     @property
     def ports(self) -> list[str]:

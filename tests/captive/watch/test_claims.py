@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 from captive.watch import claims
 from captive.watch.claims import Own, read_claim
@@ -63,6 +63,9 @@ def test_claims(name: str):
 def test_what_phones_send_claims_nothing():
     others = [packets.neighbour_advertisement(target="fd50:7c3a:1::2"), packets.arp(claimed="192.168.50.2")]
     others += [packets.advertisement_in_parts(16)[1], packets.tagged(packets.advertisement(), 0, 20)]
+    truth = Ether(packets.arp())
+    truth[ARP].hwsrc = packets.BOX_MAC  # an access point answers in the box's place
+    others.append(bytes(truth))
     frames = [*packets.of_a_phone(packets.MAC), *others]
     frames += [packets.encapsulated(frame) for frame in packets.of_a_phone(packets.MAC)]
     assert [frame for frame in frames if read_claim(frame, OWN)] == []

@@ -159,6 +159,13 @@ def test_what_is_counted_is_known_by_its_first_octets(headers: Passes, frame: by
     assert sender(heard) == packets.octets(packets.MAC)
 
 
+def test_what_switches_say_on_every_vlan_under_one_mac_is_no_guests(headers: Passes):
+    """Counted, a switch's MAC would be at two networks at once, every two seconds."""
+    spanning_tree = bytes.fromhex("0180c2000000 021ab0000001 0026 424203") + bytes(35)
+    per_vlan = bytes.fromhex("01000ccccccd 021ab0000001 0032 aaaa0300000c010b") + bytes(42)
+    assert [classify(headers(frame)) for frame in (spanning_tree, per_vlan)] == [None, None]
+
+
 @given(st.binary(max_size=200))
 def test_any_octets_are_classified_or_not(frame: bytes):
     assert classify(frame) is None or len(frame) >= 14
