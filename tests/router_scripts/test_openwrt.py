@@ -269,6 +269,14 @@ WRONG = {
         ("add_list", "wificrm.guest.port=lan2"),
         "port lan2 belongs to another bridge: uci del_list network.@device[0].ports='lan2'",
     ),
+    "a bridge of others": (
+        ("set", "network.wan.device=br-guest"),
+        "network.wan.device uses br-guest already: give guests a bridge of their own, as in uci set wificrm.guest.",
+    ),
+    "a bridge without users": (
+        ("set", "network.@device[0].name=br-guest"),
+        "network.@device[0].name uses br-guest",
+    ),
     "a radio": (("add_list", "wificrm.guest.radio=radio9"), "there is no radio radio9"),
     "a long SSID": (("add_list", f"wificrm.guest.ssid={'ộ' * 11}"), "is longer than 32 bytes"),
     "an open office": (
