@@ -215,8 +215,9 @@ class ThinRouter:
         """DHCP, names, the redirect, the agent."""
         self.script("wificrm-thin-setup", "apply")
         etc = self.home / "etc"
-        with (etc / "dnsmasq.d/wificrm-thin.conf").open("a") as file:
-            file.write(f"dhcp-leasefile={self.home}/leases\nno-daemon\nno-ping\nuser=root\n")
+        dnsmasq = etc / "dnsmasq.d/wificrm-thin.conf"
+        text = dnsmasq.read_text().replace("/run/dnsmasq/wificrm-thin.leases", f"{self.home}/leases")
+        dnsmasq.write_text(f"{text}no-daemon\nno-ping\nuser=root\n")
         lighttpd = self.home / "lighttpd.conf"
         lighttpd.write_text(
             _LIGHTTPD.format(
@@ -227,7 +228,7 @@ class ThinRouter:
                 setup=etc / "lighttpd/conf-enabled/90-wificrm-thin.conf",
             )
         )
-        self._start("dnsmasq", "dnsmasq", "-C", etc / "dnsmasq.d/wificrm-thin.conf", "--pid-file=")
+        self._start("dnsmasq", "dnsmasq", "-C", dnsmasq, "--pid-file=")
         www = ("setpriv", "--reuid=www-data", "--regid=www-data", "--clear-groups", "--no-new-privs")
         self._start("lighttpd", *www, "lighttpd", "-D", "-f", lighttpd)
         self.start_agent()
