@@ -36,7 +36,8 @@ class FirstPages:
         self._today = date.min
         self._pages: dict[tuple[str, str, Standing], SplicedPage] = {}
         self._notices: dict[str, tuple[Notice, ...]] = dict.fromkeys(settings.venue.languages, ())
-        self._networks = {network.name: network for network in settings.places}
+        self._places = {place.name: place for place in settings.places}
+        self._alike = {name: name for name in self._places}
 
     @property
     def is_rendered(self) -> bool:
@@ -45,10 +46,10 @@ class FirstPages:
 
     def page(self, network: str, language: str, standing: Standing) -> SplicedPage:
         """The page on *network* for a guest who stands so; rendered when first asked for."""
-        key = network, language, standing
+        key = self._alike[network], language, standing
         page = self._pages.get(key)
         if page is None:
-            page = self._pages[key] = SplicedPage(self._render(self._networks[network], language, standing))
+            page = self._pages[key] = SplicedPage(self._render(self._places[network], language, standing))
         return page
 
     def notices(self, network: str, language: str) -> tuple[Notice, ...]:
@@ -56,17 +57,39 @@ class FirstPages:
         return tuple(notice for notice in self._notices[language] if notice.is_for(network))
 
     async def refresh(self, today: date) -> None:
-        """Render anew if the day, the questionnaire or the announcements have changed."""
+        """Render anew if the day, the questionnaire or the announcements have changed.
+
+        Where the store cannot tell what is announced, its error is raised; the day is *today* all the same.
+        """
+        if today != self._today:
+            self._today, self._pages = today, {}  # a page that says *tomorrow* is wrong from midnight on
         networks, languages = self._settings.places, self._settings.venue.languages
         notices = {each: tuple(await self._app[NOTICES].shown(today, each)) for each in languages}
         made_of = (today, [self._app[VERSION](network.name).id for network in networks], notices)
         if made_of == self._made_of:
             return
-        self._today, self._notices, self._made_of = today, notices, made_of
-        self._pages = {}
+        self._notices, self._made_of, self._pages = notices, made_of, {}
+        self._alike = self._find_alike()
         for network in networks:
             for language in languages:
                 self.page(network.name, language, NEW)
+
+    def _find_alike(self) -> dict[str, str]:
+        """For each place the first one whose pages say the same: one page serves all, also of 256 routers."""
+        first: dict[object, str] = {}
+        language = self._settings.venue.languages[0]
+        return {
+            name: first.setdefault(
+                (
+                    self._app[VERSION](name).questionnaire.key,
+                    place.grant,
+                    place.walled_garden,
+                    tuple(notice.id for notice in self.notices(name, language)),
+                ),
+                name,
+            )
+            for name, place in self._places.items()
+        }
 
     def _render(self, network: Place, language: str, standing: Standing) -> str:
         names = self._settings.venue.names

@@ -24,20 +24,20 @@ class Published:
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._settings, self._store, self._clock = settings, store, clock
         self._zone = ZoneInfo(settings.venue.timezone)
-        self._questionnaires = {
-            network.name: load_questionnaire(network.questionnaire or settings.venue.questionnaire)
-            for network in settings.places
+        self._asked = {
+            place.name: place.questionnaire or settings.venue.questionnaire for place in settings.places
         }
+        self._questionnaires = {key: load_questionnaire(key) for key in dict.fromkeys(self._asked.values())}
         self._versions = {
-            name: Version(UNPUBLISHED, settings.venue.code, each, 0)
-            for name, each in self._questionnaires.items()
+            key: Version(UNPUBLISHED, settings.venue.code, each, 0)
+            for key, each in self._questionnaires.items()
         }
         self._published = False
         self._looks = LOOKS
 
     def version(self, network: str) -> Version:
         """What is asked on *network*."""
-        return self._versions[network]
+        return self._versions[self._asked[network]]
 
     async def look(self) -> None:
         """Publish what the store has not got (yet, or since a backup was restored); date what waits for a day.
@@ -52,8 +52,8 @@ class Published:
             async with self._store.begin() as conn:
                 await save_venue(conn, self._settings.venue)
                 fresh = {
-                    name: await publish(conn, self._settings.venue.code, each, moment.day)
-                    for name, each in self._questionnaires.items()
+                    key: await publish(conn, self._settings.venue.code, each, moment.day)
+                    for key, each in self._questionnaires.items()
                 }
             self._versions, self._published = fresh, True
         if moment.day == UNDATED:
