@@ -41,6 +41,7 @@ set network.wificrmbr_guest.name='br-guest'
 set network.wificrmbr_guest.type='bridge'
 add_list network.wificrmbr_guest.ports='lan4.20'
 set network.wificrmbr_guest.bridge_empty='1'
+set network.wificrmbr_guest.ipv6='0'
 set network.wificrm_guest='interface'
 set network.wificrm_guest.device='br-guest'
 set network.wificrm_guest.proto='none'
@@ -287,6 +288,7 @@ WRONG = {
     "offload": (("set", "firewall.@defaults[0].flow_offloading=1"), "so that no grant would end"),
     "no uplink": (("set", "network.wan.proto=wireguard"), "name the device, as in uci set"),
     "no storage": (("delete", "wificrm.main.storage"), "no storage is named"),
+    "a strange storage": (("set", "wificrm.main.storage=/mnt/it's"), "has more than letters, digits and"),
     "no network": (("delete", "wificrm.guest"), "no network is described"),
     "a name of another section": (("set", "wificrm.watch=network"), "watch: this name is another section's"),
     "an uplink without a name": (("add", "wificrm", "uplink"), "write config uplink 'uplink'"),
