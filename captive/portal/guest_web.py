@@ -170,7 +170,12 @@ def _redirect(location: str) -> web.Response:
         status=302,
         text=PROBE_BODY.format(location.replace("&", "&amp;").replace("'", "%27").replace("<", "%3C")),
         content_type="text/html",
-        headers={"Location": location, "Cache-Control": "no-store", "Connection": "close"},
+        headers={
+            "Location": location,
+            "Cache-Control": "no-store",
+            "Connection": "close",
+            "Server": "wificrm",
+        },
     )
     response.force_close()
     return response

@@ -255,7 +255,9 @@ async def test_headers_of_every_guest_page(portal: Portal) -> None:
         assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
         assert page.headers["Cache-Control"] == "no-store"
         assert page.headers["Referrer-Policy"] == "no-referrer"
-        assert "aiohttp" not in page.headers["Server"]
+        assert page.headers["Server"] == "wificrm"
+    probe = await guest.get("/generate_204", Host="connectivitycheck.gstatic.com")
+    assert probe.headers["Server"] == "wificrm", "nor is a stranger told our libraries by the redirect"
 
 
 async def test_only_the_demo_lets_a_browser_play_another_phone(portal: Portal) -> None:
