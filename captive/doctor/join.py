@@ -98,7 +98,7 @@ def _tell_address(notes: Notes, play: Play, *, offered: bool) -> None:
 def _tell_none(notes: Notes, play: Play, *, offered: bool) -> None:
     taken, pool = _taken(play), play.network.net4.network.num_addresses - 3
     if "dnsmasq" in play.box.faults:
-        notes.fault(ADDRESS, "got none: dnsmasq does not run", "see dnsmasq, above")
+        notes.fault(ADDRESS, "got none: dnsmasq does not run, or hangs", "see dnsmasq, above")
     elif taken >= pool:
         notes.fault(
             ADDRESS,

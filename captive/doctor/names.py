@@ -31,7 +31,7 @@ def names(play: Play, *, thorough: bool) -> list[Finding]:
         down = "dnsmasq" in play.box.faults
         notes.fault(
             RESOLVER,
-            f"{play.resolver}: {how}{': dnsmasq does not run' if down else ', though dnsmasq runs'}",
+            f"{play.resolver}: {how}{': dnsmasq does not run, or hangs' if down else ', though dnsmasq runs'}",
             "see dnsmasq, above"
             if down
             else "look for what drops it: nft list ruleset; ss -lunp shows who listens",

@@ -1,6 +1,8 @@
 """A phone skips the survey and is online: the Internet itself answers it, and when its time ends nobody does."""
 
+import ssl
 from collections import Counter
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from captive.doctor.finding import Finding, Notes
@@ -8,6 +10,7 @@ from captive.doctor.phone import attempts
 from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.probes import CLIENTS, HOSTS, HTTPS_PROBE, PROBES
 from captive.doctor.phone.resolving import NOERROR, resolve
+from captive.doctor.phone.web import ask
 from captive.doctor.play import Play
 from captive.doctor.portal import Look, look, look_all, read_api
 from captive.doctor.uplink import LANDMARKS
@@ -149,7 +152,20 @@ def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
         *(["port 853"] if all(each.fate != "open" for each in names) else []),
         *(["UDP"] if all(reply.code != NOERROR for reply in said) else []),
     ]
-    if not shut:
+    opened = [each.target for each in secure if each.fate == "open"]
+    stuck = [
+        each
+        for each, is_stuck in zip(opened, play.each(partial(_is_stuck, play), opened), strict=True)
+        if is_stuck
+    ]
+    if stuck:
+        (notes.fault if stuck == opened else notes.warn)(
+            PORTS,
+            f"{host} at {', '.join(stuck)} takes connections, but its certificate never comes: what is large is lost",
+            "something above this box (PPPoE, a tunnel, a VPN) carries smaller packets and does not say so; try: "
+            f"ip link set {play.settings.uplink.interface} mtu 1400",
+        )
+    elif not shut:
         notes.ok(PORTS, "TCP 443, TCP 853, UDP")
     elif "port 443" in shut:
         notes.fault(
@@ -161,6 +177,21 @@ def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
             f"{', '.join(shut)} does not pass to {', '.join(marks)}: phones with private DNS find no names",
             "let it through above this box, or live with it",
         )
+
+
+def _is_stuck(play: Play, address: str) -> bool:
+    """Whether who takes a connection on port 443 at *address* is never heard of again, twice."""
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    for _ in range(2):
+        try:
+            ask(play.phone.make_socket, address, HTTPS_PROBE, trust=anybody)
+        except TimeoutError:
+            continue
+        except (OSError, ValueError):
+            pass
+        return False
+    return True
 
 
 def _tell_office(notes: Notes, play: Play, families: tuple[int, ...]) -> None:

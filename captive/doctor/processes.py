@@ -11,6 +11,8 @@ from captive.box.applied import meant_up
 from captive.box.check import NO_EGRESS, find_problems
 from captive.box.resolver import resolver_pid
 from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone.probes import LOCAL_NAME
+from captive.doctor.phone.resolving import resolve
 from captive.gateway import GateClient, GatewayError
 from captive.kernel.firewall import Firewall
 from captive.kernel.isolation import isolation_problems
@@ -75,14 +77,23 @@ def _gateway(notes: Notes, settings: Settings) -> None:
 
 
 def _resolver(notes: Notes, settings: Settings) -> None:
-    if resolver_pid(settings) is None:
+    pid = resolver_pid(settings)
+    if pid is None:
         notes.fault(
             "dnsmasq",
             "does not run: guests get no address and no names",
             "wificrm gateway watch starts it again while it runs; by hand: wificrm gateway apply",
         )
+        return
+    address = str(settings.networks[0].net4.ip)
+    if resolve(socket.socket, address, LOCAL_NAME).came:
+        notes.ok("dnsmasq", "runs and answers, configuration verified")
     else:
-        notes.ok("dnsmasq", "runs, configuration verified")
+        notes.fault(
+            "dnsmasq",
+            f"runs, and answers not even this box on {address}, port 53: it hangs, or a rule drops all questions",
+            f"nft list ruleset; then: kill -9 {pid} (wificrm gateway watch starts it again)",
+        )
 
 
 def _forwarding(notes: Notes, settings: Settings) -> None:

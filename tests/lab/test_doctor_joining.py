@@ -1,6 +1,8 @@
 """Faults that phones meet as they join and look for the portal: each planted, named, nothing else blamed."""
 
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -66,8 +68,21 @@ def test_the_resolver_is_dead(venue: Venue, gateway: Gateway) -> None:
     assert "dnsmasq does not run" in found[ADDRESS].detail
 
 
+def test_the_resolver_hangs(venue: Venue, gateway: Gateway) -> None:
+    pid = int((gateway.home / "state/dnsmasq.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = faults(venue)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert found.keys() == {"dnsmasq"}
+    assert "it hangs" in found["dnsmasq"].detail
+    assert f"kill -9 {pid}" in found["dnsmasq"].todo
+
+
 def test_names_are_dropped_on_their_way_to_the_resolver(venue: Venue, gateway: Gateway) -> None:
-    with nft(gateway.namespace, "chain c { type filter hook input priority -10; udp dport 53 drop; }"):
+    drop = f'iifname "{BRIDGE}" udp dport 53 drop'
+    with nft(gateway.namespace, f"chain c {{ type filter hook input priority -10; {drop}; }}"):
         found = faults(venue, "names")
     assert found.keys() == {"The resolver answers"}
     assert "no answer on port 53, though dnsmasq runs" in found["The resolver answers"].detail

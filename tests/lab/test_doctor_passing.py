@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from captive.doctor.phone import web
 from crm.settings_file import load_settings
 from tests.lab.doctoring import faults, nft
 from tests.lab.gateway import ADDRESS4, BRIDGE, Gateway
@@ -109,11 +110,23 @@ def test_another_portal_stands_above_this_box(venue: Venue) -> None:
         login.server_activate()
         threading.Thread(target=login.serve_forever, daemon=True).start()
         with nft(space, f'{NAT} iifname "venue" tcp dport 80 redirect to :8099; }}'):
-            found = faults(venue, "online")
+            found = faults(venue)
         login.shutdown()
     assert found.keys() == {"uplink"}
     assert "another portal stands between" in found["uplink"].detail
     assert "sent to http://hotel.example/?[2Jlogin" in found["uplink"].detail
+
+
+def test_large_packets_are_lost_above_this_box(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind PPPoE where nobody says that packets must be smaller: connections open, and no page comes."""
+    monkeypatch.setattr(web, "SECONDS", 0.6)
+    lost = 'chain c { type filter hook output priority -400; oifname "venue" tcp sport 443 meta length > 600 drop; }'
+    with nft(venue.internet.namespace, lost):
+        found = faults(venue, "online")
+    assert found.keys() == {"Secure pages, encrypted names and UDP pass"}
+    told = found["Secure pages, encrypted names and UDP pass"]
+    assert "what is large is lost" in told.detail
+    assert "mtu 1400" in told.todo
 
 
 def test_another_firewall_drops_what_is_forwarded(venue: Venue, gateway: Gateway) -> None:
