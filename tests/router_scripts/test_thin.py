@@ -467,6 +467,23 @@ def test_settings_that_cannot_be_are_told_in_a_sentence(router: Router, more: st
         assert "Error" not in done.stderr
 
 
+def test_with_settings_that_cannot_be_guests_are_shut_out(router: Router) -> None:
+    """A mistake and a power cut: after the start there would be no table, and nobody who decides."""
+    (router.folder / "settings").write_text(f"{SETTINGS}away=opened\ninterface=br-hall\n")
+    router.environment["WIFICRM_TABLE"] = str(SCRIPTS / "wificrm-table")
+    router.program("nft", f'[ "$*" = "-f -" ] && cat >>{router.asked}')
+    for script, verb in (("wificrm-table", "apply"), ("wificrm-agent", "run")):
+        done = router.run(SCRIPTS / script, verb)
+        assert (done.returncode, done.stderr.startswith("away is")) == (1, True)
+        said = router.asked.read_text()
+        assert [f'hook {hook} priority filter; policy accept; iifname "br-hall" drop;' in said
+                for hook in ("input", "forward")] == [True, True]  # fmt: skip
+        router.asked.unlink()
+    router.program("nft", f'[ "$1" = list ] || cat >>{router.asked}')
+    router.run(SCRIPTS / "wificrm-table", "apply")
+    assert not router.asked.exists(), "the table that stands stays"
+
+
 def test_every_option_stands_in_both_settings_files_with_its_default(router: Router) -> None:
     script = f'. "{SCRIPTS}/thin.sh"; has_uci() {{ false; }}; SETTINGS=/nowhere; read_settings\n'
     script += 'for option in $OPTIONS; do eval "echo $option=\\"\\$$option\\""; done'
