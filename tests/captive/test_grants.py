@@ -231,3 +231,18 @@ async def test_a_network_that_tells_devices_apart_otherwise_than_before_asks_for
     assert grants.online() == {"desks": 1}
     assert set(await kernel.list()) == {other}
     assert [row[0] for row in await rows(access, "grant")] == [other]
+
+
+async def test_an_extension_before_the_clock_is_set_is_not_lost_when_it_is(access: Store) -> None:
+    """After a power cut nobody knows how long a grant has left until then; how much it was given is known."""
+    clock = Clock()
+    await (await make(access, OpenGateway(), clock)).grant(DEVICE)
+    clock.now = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
+    for _ in range(2):  # and the portal may start anew meanwhile
+        grants = await make(access, OpenGateway(), clock)
+        await grants.reconcile()
+        await grants.extend(DEVICE)
+    clock.now = Clock().now + timedelta(minutes=20)
+    await grants.reconcile()
+    assert 2 * 3600 + 2390 <= grants.seconds_left(DEVICE) <= 2 * 3600 + 2400
+    assert (await make(access, OpenGateway(), clock))._held[DEVICE].extensions == 2
