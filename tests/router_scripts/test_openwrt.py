@@ -262,6 +262,15 @@ def test_the_way_to_the_internet_is_written_down_once(tmp_path: Path, wan: dict[
     assert router.uci("get", "wificrm.uplink.interface") == "eth7\n"
 
 
+def test_a_way_to_the_internet_that_is_another_since_is_told(tmp_path: Path):
+    router = Router(tmp_path, HALL)
+    assert router.setup("apply").returncode == 0
+    router.batch("set network.wan.proto='pppoe'\n")
+    assert "is pppoe-wan, not eth1 below it" in fails(router.setup("check"))
+    router.batch("set wificrm.uplink.interface='pppoe-wan'\n")
+    assert router.setup("apply").returncode == 0
+
+
 WRONG = {
     "a mode": (("set", "wificrm.main.mode=repeater"), "expected access-point or gateway"),
     "a name": (("set", "wificrm.Big=network"), "Big: a network has a name of its own"),
