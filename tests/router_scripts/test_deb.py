@@ -272,6 +272,36 @@ def test_an_upgrade_without_a_backup_is_refused_and_changes_nothing(image: Box):
     assert version(image) == f"{NEWER} installed"
 
 
+def script(on: Box, name: str, *words: str) -> str:
+    """What the package's own script *name* said; it must end well."""
+    done = on.run(f"/var/lib/dpkg/info/wificrm.{name}", *words, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_radios_go_off_and_on_with_the_package_but_stay_as_they_were_switched_by_hand(image: Box):
+    image.path("/etc/wificrm/wifi.conf").write_text("radios=wlan0\n")
+    radio = image.path("/etc/hostapd/wlan0.conf")
+    script(image, "postinst", "configure", VERSION)
+    assert not radio.exists()
+    image.run("wificrm-hostapd", "apply")
+    script(image, "prerm", "remove")
+    assert not radio.exists()
+    script(image, "postinst", "abort-remove")
+    assert radio.exists()
+
+
+def test_a_full_disk_and_a_lost_program_leave_no_package_half_done(image: Box):
+    # Nothing can be compiled into a folder that is none.
+    shutil.rmtree(image.path("/usr/lib/wificrm/captive/__pycache__"))
+    image.path("/usr/lib/wificrm/captive/__pycache__").touch()
+    script(image, "postinst", "abort-upgrade", NEWER)
+    script(image, "postinst", "configure", VERSION)
+    shutil.rmtree(image.path("/usr/lib/wificrm"))
+    image.run("dpkg", "--remove", "wificrm")
+    assert "installed" not in version(image)
+
+
 # -- on a box that runs ---------------------------------------------------------------------------------------
 
 
