@@ -9,6 +9,9 @@ from crm.opening_hours import parse_hours
 from crm.probe_hosts import garden_would_hide_portal
 from crm.settings import Network, Place, Settings
 
+ROUTER_GARDEN = 56
+"""Names in the walled garden of a thin router at most: with those of the certificate it takes 64."""
+
 Problem = tuple[str, str]
 """(the dotted key, what is wrong with it and what was expected)"""
 
@@ -77,6 +80,11 @@ def _check_routers(settings: Settings) -> Iterator[Problem]:
         if router.name in taken:
             yield f"{key}.name", f"{router.name!r} is taken by a network or another router"
         taken.add(router.name)
+        if len(router.walled_garden) > ROUTER_GARDEN:
+            yield (
+                f"{key}.walled_garden",
+                f"{len(router.walled_garden)} names; a thin router takes {ROUTER_GARDEN} at most",
+            )
     if settings.routers and not settings.tls:
         yield "portal.certificate", "routers connect over https only: set portal.name, certificate and key"
 

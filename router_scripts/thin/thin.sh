@@ -21,7 +21,8 @@ OPTIONS="enabled name portal port key ca interface address4 address6 uplink masq
 # -- settings -------------------------------------------------------------------------------------------------
 
 read_settings() { # from UCI (section thin of /etc/config/wificrm), or from the file $SETTINGS
-	local option value
+	local option value return
+	return=$(printf '\r')
 	enabled=0 name='' portal='' port=8445 key='' ca='' interface=br-guest address4=192.168.60.1/24 address6=''
 	uplink='' masquerade=0 redirect_port=2080 away=closed away_after=60 resolver='' web_group=''
 	off_limits='10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 fc00::/7'
@@ -33,6 +34,7 @@ read_settings() { # from UCI (section thin of /etc/config/wificrm), or from the 
 	elif [ -r "$SETTINGS" ]; then
 		enabled=1 masquerade=1 wifi=0 web_group=www-data
 		while IFS='=' read -r option value; do
+			option=${option%"$return"} value=${value%"$return"} # saved on Windows
 			value=${value#[\'\"]}
 			take "$option" "${value%[\'\"]}"
 		done <"$SETTINGS"

@@ -105,6 +105,10 @@ def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
         ('[network]\ninterface="eth0"\n', r"f:2: network\[0\]\.interface: eth0 is the uplink"),
         ('[[router]]\nname="a"\n', r"portal\.certificate: routers connect over https only"),
         (f'[network]\n[[router]]\nname="guest"\n{TLS}', r"f:3: router\[0\]\.name: .*taken"),
+        (
+            f'[[router]]\nname="a"\nwalled_garden = {[f"a{n}.gov.vn" for n in range(57)]}\n{TLS}',
+            r"f:3: router\[0\]\.walled_garden: 57 names; a thin router takes 56 at most",
+        ),
         ("network = []\n", r"network: nobody is served"),
         ('[watch]\nwebhook = "chat"\n', r"f:2: watch\.webhook: expected an address"),
         ("[metrics]\nport = 8080\n", r"must all differ"),

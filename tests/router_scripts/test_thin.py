@@ -467,6 +467,13 @@ def test_settings_that_cannot_be_are_told_in_a_sentence(router: Router, more: st
         assert "Error" not in done.stderr
 
 
+def test_settings_that_were_saved_on_windows_are_read(router: Router) -> None:
+    plain = router.run(SCRIPTS / "wificrm-table", "print")
+    (router.folder / "settings").write_text(f"# x\n\n{SETTINGS}".replace("\n", "\r\n"))
+    done = router.run(SCRIPTS / "wificrm-table", "print")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", plain.stdout)
+
+
 def test_with_settings_that_cannot_be_guests_are_shut_out(router: Router) -> None:
     """A mistake and a power cut: after the start there would be no table, and nobody who decides."""
     (router.folder / "settings").write_text(f"{SETTINGS}away=opened\ninterface=br-hall\n")
