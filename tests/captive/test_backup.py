@@ -25,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
+from sqlalchemy import text
 
 from captive.backup.archive import (
     CONTENTS,
@@ -36,9 +37,10 @@ from captive.backup.archive import (
 )
 from captive.backup.backup import make_backup, read_settings, restore_backup
 from captive.backup.folder import delete_oldest, name_of
-from captive.backup.store_copy import copy_out
+from captive.backup.store_copy import _environment, copy_out
 from captive.commands import backup as backup_command
 from captive.commands import restore as restore_command
+from crm.engines import make_engine, store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
 from crm.settings import Settings, StoreSection, secret
@@ -696,3 +698,49 @@ async def test_a_full_disk_is_told_and_leaves_nothing_behind(centre: Settings, s
     assert await asked(tight.store.crm) == []
     await restore_backup(tight, None, made, TODAY)
     assert await asked(tight.store.crm) == ["nhanh"]
+
+
+@pytest.mark.postgres
+async def test_another_owner_of_a_postgresql_database_restores_into_his_own_only(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    def settings_at(dsn: str) -> Settings:
+        at = Settings(secrets=str(tmp_path / "secrets"), store=StoreSection(crm=dsn))
+        return with_folder(at, tmp_path / "backups")
+
+    await ask(postgres_dsn, "nhanh")
+    made = await make_backup(settings_at(postgres_dsn), None, TODAY)
+    url = store_url(postgres_dsn).set(drivername="postgresql", username="other")
+    theirs, own = (url.set(database=name).render_as_string() for name in (url.database, "own"))
+    engine = make_engine(postgres_dsn).execution_options(isolation_level="AUTOCOMMIT")
+    async with engine.connect() as conn:
+        for line in (
+            "CREATE ROLE other LOGIN",
+            "GRANT pg_read_all_data TO other",
+            "CREATE DATABASE own OWNER other",
+        ):
+            await conn.execute(text(line))
+    try:
+        with pytest.raises(SetupError, match="must be owner"):
+            await restore_backup(settings_at(theirs), None, made, TODAY)
+        assert await asked(postgres_dsn) == ["nhanh"]
+        await restore_backup(settings_at(own), None, made, TODAY)  # as on a new box
+        assert await asked(own) == ["nhanh"]
+    finally:
+        async with engine.connect() as conn:
+            for line in ("DROP DATABASE own WITH (FORCE)", "DROP OWNED BY other", "DROP ROLE other"):
+                await conn.execute(text(line))
+        await engine.dispose()
+
+
+def test_postgresqls_programs_go_to_the_server_that_the_portal_goes_to() -> None:
+    """An address may name it behind a question mark, as a socket's folder must be."""
+    told = _environment("postgresql://centre@/wificrm?host=/run/pg&port=5433&ssl=verify-full")
+    assert told == {
+        "LC_ALL": "C.UTF-8",
+        "PGHOST": "/run/pg",
+        "PGPORT": "5433",
+        "PGUSER": "centre",
+        "PGSSLMODE": "verify-full",
+        "PGDATABASE": "wificrm",
+    }
