@@ -37,6 +37,8 @@ class SplicedPage:
         parts = [part.encode() for part in page.split(MARK)]
         self._parts = parts
         self._last = len(parts) - 1
+        self._size = sum(map(len, parts))
+        self._begun, self._rest = zlib.crc32(parts[0]), parts[1:]  # before the first token stands the style
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         self._packed = [
             packer.compress(part) + packer.flush(zlib.Z_FINISH if index == self._last else zlib.Z_FULL_FLUSH)
@@ -51,6 +53,9 @@ class SplicedPage:
         """The same page, compressed."""
         size = len(token)
         stored = b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + token
-        page = self.plain(token)
-        trailer = zlib.crc32(page).to_bytes(4, "little") + (len(page) & 0xFFFFFFFF).to_bytes(4, "little")
+        check = self._begun
+        for part in self._rest:
+            check = zlib.crc32(part, zlib.crc32(token, check))
+        whole = self._size + self._last * size
+        trailer = check.to_bytes(4, "little") + (whole & 0xFFFFFFFF).to_bytes(4, "little")
         return _GZIP_HEADER + stored.join(self._packed) + trailer
