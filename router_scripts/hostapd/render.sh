@@ -11,6 +11,15 @@ bss_name() { # RADIO INDEX: the interface of the radio's INDEXth network; names 
 	fi
 }
 
+# RADIO INDEX: the line with an address of its own for the radio's INDEXth network, 0 being the radio's. Left to count them
+# up from there, hostapd starts only where the radio's own ends in as many zero bits as that takes: on every other radio
+# already two networks would not (hostapd_validate_bssid_configuration).
+further_address() {
+	if [ -z "$root" ] && address=$(cat "$sys/class/net/$1/address" 2>/dev/null); then
+		printf 'bssid=%02x:%s\n' $(((0x${address%%:*} | 2) ^ ($2 << 2))) "${address#*:}"
+	fi
+}
+
 each_bss() { # RADIO: lines "INDEX NETWORK open|owe PARTNER-INDEX" (the partner is - for a lone open one)
 	index=0
 	for network in $(value networks "$1"); do
@@ -43,6 +52,7 @@ render() { # RADIO
 			render_bss "$network"
 		else # what the comments say was said
 			printf '\nbss=%s\n' "$(bss_name "$1" "$index")"
+			further_address "$1" "$index"
 			render_bss "$network" | sed '/^#/d'
 		fi
 		if [ "$kind" = owe ]; then render_owe "$1" "$network"; else render_open "$1" "$network" "$partner"; fi

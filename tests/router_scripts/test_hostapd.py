@@ -73,6 +73,23 @@ def read_by_hostapd(folder: Path, name: str, lines: list[str]) -> str:
     return "" if read and "Line " not in said else said
 
 
+def test_further_networks_of_a_radio_have_addresses_of_their_own(tmp_path: Path):
+    """Counted up by hostapd itself they need a radio whose address ends in zeros."""
+    wifi = Wifi(tmp_path, TWO_RADIOS)
+    for radio, address in (("wlan0", "a4:2b:b0:c1:d2:e3"), ("wlx00c0ca123456", "02:c0:ca:12:34:57")):
+        folder = tmp_path / "sys/class/net" / radio
+        folder.mkdir(parents=True)
+        (folder / "address").write_text(f"{address}\n")
+    done = wifi.programs.run(
+        *("/bin/sh", SCRIPT, "--config", wifi.config, "print"), WIFICRM_SYS=str(tmp_path / "sys")
+    )
+    assert re.findall(r"^bss=(\S+)\nbssid=(\S+)$", done.stdout, re.MULTILINE) == [
+        ("wlan0-1", "a2:2b:b0:c1:d2:e3"),
+        ("x00c0ca123456-1", "06:c0:ca:12:34:57"),
+        ("x00c0ca123456-2", "0a:c0:ca:12:34:57"),
+    ]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_print_shows_what_was_read_and_agreed(tmp_path: Path, case: str):
     shown = Wifi(tmp_path, CASES[case]).run("print")
