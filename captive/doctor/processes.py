@@ -9,7 +9,7 @@ import socket
 from captive.advertise.advertiser import is_advertised
 from captive.box.applied import meant_up
 from captive.box.check import NO_EGRESS, find_problems
-from captive.box.resolver import resolver_pid
+from captive.box.resolver import find_program, resolver_pid
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.probes import LOCAL_NAME
 from captive.doctor.phone.resolving import resolve
@@ -47,11 +47,11 @@ def _gateway(notes: Notes, settings: Settings) -> None:
     for problem in problems:
         detail, _, todo = problem.partition(": ")
         notes.fault("gateway", detail, todo or "wificrm gateway check says more")
-    if problems:
-        return
     if not settings.networks:
         notes.ok("gateway", "no network of its own: this box serves routers elsewhere")
         return
+    if os.geteuid() != 0 or not all(map(find_program, ("nft", "dnsmasq", "ip"))):
+        return  # only then: one problem must not hide another
     firewall = Firewall(settings)
     if not meant_up(settings):
         notes.fault("gateway", "not up: guests get no address", "run: wificrm gateway apply")

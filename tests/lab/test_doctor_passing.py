@@ -135,9 +135,13 @@ def test_another_firewall_drops_what_is_forwarded(venue: Venue, gateway: Gateway
     assert found.keys() == {"The Internet answers"}
     assert "nothing passes" in found["The Internet answers"].detail
     assert "table inet foreign drops what is forwarded" in found["The Internet answers"].todo
-    with nft(gateway.namespace, f"{FORWARD} policy drop; }}"):
-        found = faults(venue)
-    assert found.keys() == {"gateway"}
+    gateway.namespace.sysctl({"net.ipv4.ip_forward": 0})
+    try:
+        with nft(gateway.namespace, f"{FORWARD} policy drop; }}"):
+            found = faults(venue)
+    finally:
+        gateway.namespace.sysctl({"net.ipv4.ip_forward": 1})
+    assert found.keys() == {"gateway", "forwarding"}, "one does not hide the other"
     assert "chain c of table inet foreign drops by default" in found["gateway"].detail
 
 
