@@ -169,21 +169,26 @@ def _check_ports(settings: Settings) -> list[str]:
     if resolver_pid(settings):
         return []
     names = ", ".join(network.interface for network in settings.networks)
-    leave = f"tell it to leave {names} alone; to see which it is: ss -lunp"
+    leave = f"tell it to leave {names} alone; to see which it is: ss -lntup"
     problems = []
-    if any(_is_taken(str(each.net4.ip), 53, socket.SO_REUSEADDR) for each in settings.networks):
-        problems.append(f"another resolver holds port 53: {leave}")
+    # Over UDP a dnsmasq shares the port with another, over TCP nobody does.
+    kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    addresses = [str(each.net4.ip) for each in settings.networks]
+    if any(_is_taken(each, 53, socket.SO_REUSEADDR, kind=kind) for each in addresses for kind in kinds):
+        problems.append(
+            f"another resolver holds port 53: {leave} (in a dnsmasq: bind-dynamic, and except-interface for each)"
+        )
     if _is_taken("", 67, socket.SO_REUSEPORT, socket.SO_REUSEADDR):
         problems.append(f"another DHCP server holds port 67: {leave}")
     return problems
 
 
-def _is_taken(address: str, port: int, *options: int) -> bool:
+def _is_taken(address: str, port: int, *options: int, kind: int = socket.SOCK_DGRAM) -> bool:
     """Whether dnsmasq, which shares a port by those socket *options*, could not have it.
 
     With one of dnsmasq's two for DHCP missing, odhcpd on another bridge would look like a server in the way.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(socket.AF_INET, kind) as probe:
         for option in options:
             probe.setsockopt(socket.SOL_SOCKET, option, 1)
         try:

@@ -262,6 +262,16 @@ def test_who_holds_a_port_that_dnsmasq_needs_is_told(venue: SmallVenue, port: in
         assert sentence in command(venue, "check")
 
 
+def test_another_dnsmasq_as_debian_installs_it_is_told(venue: SmallVenue):
+    other = venue.box.start("dnsmasq", "-k", "-C", "/dev/null", "--pid-file", "--no-resolv")
+    try:
+        assert eventually(lambda: ":53" in venue.box.run("ss", "-Hltn").stdout)
+        assert "another resolver holds port 53" in command(venue, "check")
+    finally:
+        other.kill()
+        other.communicate()
+
+
 def test_apply_says_why_dnsmasq_does_not_start(venue: SmallVenue):
     with venue.box.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind(("0.0.0.0", 67))
