@@ -98,11 +98,8 @@ class Grants(Book):
         for device, row in kept.items():
             policy = self._policies.get(key_parts(device)[0])
             if policy is None or not policy.fits(device) or device in self._held:
-                # Of a network that is no more, or now tells devices apart otherwise: the gate would take none of
-                # those named with it. What the book has is newer.
-                continue
-            # One that ran out is ended by the next `reconcile`.
-            self._held[device] = read_back(row, policy, now, loop_now)
+                continue  # newer in the book; or of no network, or called as none is now, which the gate refuses
+            self._held[device] = read_back(row, policy, now, loop_now)  # if it ran out, `reconcile` ends it
 
     async def grant(self, device: str, address: str = "") -> None:
         """Bring *device* online: written down first if that can be, then let through. Returns when packets flow.
@@ -117,6 +114,9 @@ class Grants(Book):
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
         mark = b"" if trial else self._marks.note_asked(device)
         await self._ledger.write(save_grants, self._row(device, held, mark))
+        if device not in self._held:  # ended meanwhile, perhaps before it was written
+            self._ledger.fall_behind()
+            return
         if not trial:
             self._journal.began(device, address)
         await self._gateway.allow({device: Terms(seconds)})

@@ -246,3 +246,38 @@ async def test_an_extension_before_the_clock_is_set_is_not_lost_when_it_is(acces
     await grants.reconcile()
     assert 2 * 3600 + 2390 <= grants.seconds_left(DEVICE) <= 2 * 3600 + 2400
     assert (await make(access, OpenGateway(), clock))._held[DEVICE].extensions == 2
+
+
+class Heard:
+    """A journal: who is online as far as it was told."""
+
+    def __init__(self) -> None:
+        self.online: list[str] = []
+
+    def began(self, device: str, address: str) -> None:
+        """Note *device*."""
+        self.online.append(device)
+
+    def ended(self, device: str) -> None:
+        """Strike *device* off."""
+        if device in self.online:
+            self.online.remove(device)
+
+
+@pytest.mark.parametrize("later", range(0, 24, 3))
+async def test_a_grant_that_is_ended_while_it_is_written_leaves_nothing(access: Store, later: int) -> None:
+    kernel, heard = OpenGateway(), Heard()
+    grants = Grants(access, kernel, Clock(), {"guest": Policy(Network())}, journal=heard)
+    await grants.load(DAY)
+    granting = asyncio.create_task(grants.grant(DEVICE))
+    for _ in range(later):
+        await asyncio.sleep(0)
+    ending = asyncio.create_task(grants.forget(DEVICE))
+    await asyncio.gather(granting, ending)
+    if device_online := DEVICE in grants._held:  # it had not begun when it was ended
+        assert later < 3
+    await grants.reconcile()
+    assert [row[0] for row in await rows(access, "grant")] == [DEVICE] * device_online
+    assert len(await rows(access, "asked")) == device_online
+    assert heard.online == [DEVICE] * device_online
+    assert list(await kernel.list()) == [DEVICE] * device_online
