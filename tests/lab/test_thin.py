@@ -15,6 +15,7 @@ from tests.lab.journey import BROWSER, WANTED, is_online, open_portal, skip
 from tests.lab.thin import PORTAL, PORTAL4, PORTAL6, ThinPhone, ThinRouter, ThinVenue
 from tests.lab.traffic import Traffic
 from tests.lab.venue import Venue, eventually
+from tests.router_scripts.test_openwrt_firewall import FIREWALL
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(bool(thin.missing()), reason=thin.missing() or "-")]
 
@@ -184,6 +185,26 @@ def test_who_is_sent_back_is_out_at_once(halls: ThinVenue, phone: ThinPhone) -> 
         assert flow.wait(10) == "reset"
     assert phone.mac not in halls.routers[0].allowed()
     assert phone.get(PROBE).status == 302
+
+
+def test_openwrts_firewall_is_shut_until_the_table_has_told_it_otherwise(
+    halls: ThinVenue, phone: ThinPhone
+) -> None:
+    skip(phone)
+    router = halls.routers[0]
+    assert eventually(lambda: is_online(phone))
+    router.namespace.run("nft", "-f", "-", text=FIREWALL)  # begun anew: its set is empty
+    try:
+        assert phone.tcp(STRAY4, 443) != "open"
+        assert phone.tcp("192.168.60.1", 2080) != "open"
+        router.script("wificrm-table", "apply")  # what its include does
+        assert is_online(phone)
+        assert is_online(phone, family=6)
+        assert phone.get(PROBE).status == 204
+        with halls.phone(router) as other:
+            assert other.get(PROBE).status == 302
+    finally:
+        router.namespace.run("nft", "delete", "table", "inet", "fw4")
 
 
 # -- who plays a router, or changes what one says ----------------------------------------------------
