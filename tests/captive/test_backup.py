@@ -39,6 +39,7 @@ from captive.backup.backup import make_backup, read_settings, restore_backup
 from captive.backup.folder import delete_oldest, name_of
 from captive.backup.store_copy import _environment, copy_out
 from captive.commands import backup as backup_command
+from captive.commands import migrate as migrate_command
 from captive.commands import restore as restore_command
 from crm.engines import make_engine, store_url
 from crm.errors import SetupError
@@ -744,3 +745,17 @@ def test_postgresqls_programs_go_to_the_server_that_the_portal_goes_to() -> None
         "PGSSLMODE": "verify-full",
         "PGDATABASE": "wificrm",
     }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+async def test_stores_that_root_makes_are_the_portals(tmp_path: Path) -> None:
+    """As a technician does whom the doctor told that there is none."""
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    config = tmp_path / "wificrm.toml"
+    config.write_text(f'[store]\ncrm = "{home}/var/crm.db"\naccess = "{home}/access.db"\n')
+    for _ in range(2):
+        assert await migrate_command.run(arguments(migrate_command, "--config", config)) == 0
+    assert {each.name for each in home.rglob("*.db")} == {"crm.db", "access.db"}
+    assert {each.stat().st_uid for each in home.rglob("*")} == {65534}
