@@ -55,7 +55,7 @@ def _check_one(number: int, network: Network) -> Iterator[Problem]:
     if network.identity == "mac+ip" and network.address6:
         yield (
             f"{key}.identity",
-            'it needs address6 = "": behind a repeater nothing tells which IPv6 addresses are of one phone',
+            'it needs address6 = "" (in UCI: none): behind a repeater nothing tells whose an IPv6 address is',
         )
 
 
@@ -72,7 +72,7 @@ def _check_place(key: str, place: Place) -> Iterator[Problem]:
 
 def _check_routers(settings: Settings) -> Iterator[Problem]:
     if not settings.places:
-        yield "network", "nobody is served: write a [[network]] for guests of this box, or a [[router]]"
+        yield "network", "nobody is served: describe a network for guests of this box, or a router elsewhere"
     taken = {each.name for each in settings.networks}
     for number, router in enumerate(settings.routers):
         key = f"router[{number}]"
