@@ -141,6 +141,8 @@ def _make_phone(notes: Notes, network: Network) -> Handset | None:
             f"cannot be played: {name} is no bridge, so nothing can be plugged in beside the guests",
             f"try it with a real one; or make a bridge with {name} as its port",
         )
+    elif not link.is_up:
+        notes.skip(PHONE, f"cannot be played: {name} is down (above)")
     elif link.has_spanning_tree:
         notes.warn(
             PHONE,

@@ -11,6 +11,7 @@ from captive.box.applied import meant_up
 from captive.box.check import NO_EGRESS, find_problems
 from captive.box.resolver import find_program, resolver_pid
 from captive.doctor.finding import Finding, Notes
+from captive.doctor.phone.handset import find_link
 from captive.doctor.phone.probes import LOCAL_NAME
 from captive.doctor.phone.resolving import resolve
 from captive.gateway import GateClient, GatewayError
@@ -52,6 +53,9 @@ def _gateway(notes: Notes, settings: Settings) -> None:
         return
     if os.geteuid() != 0 or not all(map(find_program, ("nft", "dnsmasq", "ip"))):
         return  # only then: one problem must not hide another
+    for name in dict.fromkeys(network.interface for network in settings.networks):
+        if (link := find_link(name)) and not link.is_up:
+            notes.fault("gateway", f"{name} is down: nobody on it is served", f"ip link set {name} up")
     firewall = Firewall(settings)
     if not meant_up(settings):
         notes.fault("gateway", "not up: guests get no address", "run: wificrm gateway apply")

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from captive.demo import demo_settings
-from captive.doctor import examination, machine, processes, readiness, trial, uplink
+from captive.doctor import examination, machine, processes, readiness, stores, trial, uplink
 from captive.doctor import join as joining
 from captive.doctor.examination import ITSELF, PLAYED, examine
 from captive.doctor.finding import Finding, Notes, as_text
@@ -79,6 +79,26 @@ def test_a_kernel_without_ipv6_reaches_nobody_by_it() -> None:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     assert not any_open(without, ["2620:fe::fe"], 443)
+
+
+# -- stores ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [3.0, 0.0])
+def test_a_store_is_looked_through_whatever_its_name_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(stores, "CHECK_SECONDS", seconds)
+    path = tmp_path / "100%#1?.db"
+    with contextlib.closing(sqlite3.connect(path)) as store, store:
+        store.execute("CREATE TABLE t (x TEXT)")
+        store.executemany("INSERT INTO t VALUES (?)", [("x" * 900,)] * 5_000)
+        store.execute("CREATE INDEX i ON t (x)")
+    assert stores._integrity(path) == "ok"
+    octets = bytearray(path.read_bytes())
+    octets[4096:8192] = os.urandom(4096)
+    path.write_bytes(octets)
+    assert stores._integrity(path) != "ok"
 
 
 # -- disk, gate, portal -------------------------------------------------------------------------

@@ -138,6 +138,20 @@ def test_an_interface_that_is_no_bridge_is_told_and_left_alone(venue: Venue) -> 
     assert f"{bridge} is no bridge" in told[0].detail
 
 
+def test_a_bridge_that_is_down_is_told_also_without_a_phone(venue: Venue) -> None:
+    bridge, namespace = bridge_of(REPEATER), venue.gateway.namespace
+    namespace.ip(f"link set {bridge} down")
+    try:
+        told = findings(venue, "names")
+    finally:
+        namespace.ip(f"link set {bridge} up")
+    faults = [each for each in told if each.state == "fault"]
+    assert [(each.what, each.todo) for each in faults] == [("gateway", f"ip link set {bridge} up")]
+    assert [each.detail for each in told if each.network == REPEATER] == [
+        f"cannot be played: {bridge} is down (above)"
+    ]
+
+
 def test_a_bridge_on_which_a_new_port_is_silent_is_no_fault(venue: Venue) -> None:
     bridge, namespace = bridge_of(REPEATER), venue.gateway.namespace
     namespace.ip(f"link set {bridge} type bridge stp_state 1")

@@ -42,12 +42,18 @@ class Link(msgspec.Struct, frozen=True):
 
     mtu: int = 1500
     address: str = ""
+    flags: tuple[str, ...] = ("UP",)
     linkinfo: _LinkInfo = _LinkInfo()
 
     @property
     def is_bridge(self) -> bool:
         """Whether ports can be joined to it."""
         return self.linkinfo.info_kind == "bridge"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether somebody has switched it on; a cable it need not have."""
+        return "UP" in self.flags
 
     @property
     def has_spanning_tree(self) -> bool:
