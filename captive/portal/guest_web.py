@@ -35,6 +35,7 @@ ENTRANCE = "/enter"
 
 PROBE_BODY = "<!doctype html><title>Wi-Fi</title><a href='{0}'>{0}</a>"
 NO_SUCH_PAGE = "There is no such page here."
+_BRIEFLY = {hdrs.CACHE_CONTROL: "no-store", hdrs.CONNECTION: "close", hdrs.SERVER: "wificrm"}
 BUSY = "Many people are answering at this moment. Please try again in a few seconds."
 
 
@@ -170,12 +171,7 @@ def _redirect(location: str) -> web.Response:
         status=302,
         text=PROBE_BODY.format(location.replace("&", "&amp;").replace("'", "%27").replace("<", "%3C")),
         content_type="text/html",
-        headers={
-            "Location": location,
-            "Cache-Control": "no-store",
-            "Connection": "close",
-            "Server": "wificrm",
-        },
+        headers={hdrs.LOCATION: location, **_BRIEFLY},
     )
     response.force_close()
     return response
