@@ -212,16 +212,25 @@ def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> d
 def _explain(error: ssl.SSLError, found: Mapping[str, Any], name: str) -> str:
     if not isinstance(error, ssl.SSLCertVerificationError):
         return _short(error)
-    if error.verify_code == _EXPIRED:
-        return f"expired on {_date(found['notAfter'])}; renew it"
-    if error.verify_code == _NOT_YET:
-        return f"not valid before {_date(found['notBefore'])}; is the clock right?"
+    if error.verify_code in (_EXPIRED, _NOT_YET):
+        return _explain_time(found)
     if error.verify_code == _OTHER_NAME:
         names = ", ".join(value for _, value in found.get("subjectAltName", ())) or "no name"
         return f"made for {names}, not for {name}"
     if error.verify_code == _SELF_SIGNED:
         return "signed by itself: no phone trusts it"
     return error.verify_message
+
+
+def _explain_time(found: Mapping[str, Any]) -> str:
+    """Whose time it is that is over, or not come: the certificate's own, or that of an authority above it."""
+    begins, ends = (ssl.cert_time_to_seconds(found[key]) for key in ("notBefore", "notAfter"))
+    now = time.time()
+    if now > ends:
+        return f"expired on {_date(found['notAfter'])}; renew it"
+    if now < begins:
+        return f"not valid before {_date(found['notBefore'])}; is the clock right?"
+    return "an authority in its chain has expired, or is not valid yet: put the chain that came with it into the file"
 
 
 def _date(text: str) -> str:

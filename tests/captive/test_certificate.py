@@ -123,6 +123,26 @@ def test_a_chain_is_looked_through(files: Settings, authority: Authority, tmp_pa
     assert "unable to get local issuer" in judge(files).fault
 
 
+@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("days", [(-30, -2), (2, 30)])
+def test_a_chain_whose_authority_has_had_its_time_is_not_blamed_on_the_certificate(
+    files: Settings,
+    authority: Authority,
+    tmp_path: Path,
+    days: tuple[int, int],
+    public: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It would be *renew it*, and the date of a certificate that is good for two more weeks."""
+    if public:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+    below = Authority(tmp_path / "below", authority)
+    authority.sign(tmp_path / "below/ca.csr", below.certificate, days=days, extensions="authority")
+    put(files, below.issue("leaf", NAME))
+    told = judge(files).fault
+    assert told.startswith("an authority in its chain has expired, or is not valid yet")
+
+
 def spoil_missing(path: Path) -> None:
     path.unlink()
 
