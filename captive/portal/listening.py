@@ -70,8 +70,7 @@ async def listen(
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
     assert guest.server is not None  # noqa: S101 - set up above
-    most = min(MAX_CONNECTIONS, _descriptors() // 2)
-    await stack.enter_async_context(limited(guest.server, most, LIFE))
+    await stack.enter_async_context(limited(guest.server, min(MAX_CONNECTIONS, _descriptors() // 2), LIFE))
     tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
     sites: list[tuple[str, web.AppRunner, str | None, int, dict[str, Any]]] = [
         ("portal.port", guest, host, settings.portal.port, {}),
