@@ -51,7 +51,7 @@ dns = ["9.9.9.9"]
 
 [[network]]
 name = "hall"
-interface = "br-hall" # the bridge # in the hall
+interface = "br-hall" # the "bridge" # in the 'hall'
 walled_garden = [
   "dichvucong.gov.vn",
 ]

@@ -6,7 +6,10 @@ read_key() {
 	awk -v table="$1" -v key="$2" '
 		/^[ \t]*\[/ { here = $0; gsub(/[][ \t]|#.*/, "", here); seen[here]++; next }
 		here == table && seen[here] == 1 && $0 ~ "^[ \t]*" key "[ \t]*=" {
-			sub(/^[^=]*=[ \t]*/, ""); sub(/[ \t]+#[^"]*$/, ""); print; exit
+			sub(/^[^=]*=[ \t]*/, "")
+			if (match($0, /^"([^"\\]|\\.)*"/) || match($0, /^\047[^\047]*\047/)) print substr($0, 1, RLENGTH)
+			else { sub(/[ \t]+#[^"]*$/, ""); print }
+			exit
 		}'
 }
 
@@ -29,7 +32,8 @@ write_key() {
 				if (n != at) { print line[n]; if (n == head && !at) tell(); continue }
 				value = line[n]; sub(/^[^=]*=[ \t]*/, "", value)
 				if (value ~ /"""|\047\047\047/ || (value ~ /^\[/ && value !~ /\]/)) exit 3
-				note = match(value, /[ \t]+#[^"]*$/) ? substr(value, RSTART) : ""
+				if (match(value, /^"([^"\\]|\\.)*"/) || match(value, /^\047[^\047]*\047/)) note = substr(value, RLENGTH + 1)
+				else note = match(value, /[ \t]+#[^"]*$/) ? substr(value, RSTART) : ""
 				printf "%s", substr(line[n], 1, match(line[n], /[^ \t]/) - 1)
 				print key " = " ENVIRON["VALUE"] note; done = 1
 			}
