@@ -283,6 +283,15 @@ def test_check_names_what_is_not_there(tmp_path: Path):
     assert "Line" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", True), ("channel.wlan1=11\n", False), ("band.wlan1=5\n", False), ("channel=auto\n", False)],
+)
+def test_check_names_two_radios_on_one_channel(tmp_path: Path, text: str, told: bool):
+    said = Wifi(tmp_path, f"radios=wlan0 wlan1\n{text}").run("check").stdout
+    assert ("wlan1 is on a channel that another radio of this box has" in said) is told
+
+
 def test_check_names_a_radio_that_is_switched_off(tmp_path: Path):
     wifi = Wifi(tmp_path)
     rfkill = tmp_path / "sys/class/net/wlan0/phy80211/rfkill3"
