@@ -613,6 +613,16 @@ def test_setup_opens_and_breaks_nothing_of_others(openwrt: OpenWrt, said: str, s
     assert (checked.returncode, sentence in checked.stdout + checked.stderr) == (1, True)
 
 
+def test_a_router_without_radios_is_set_up_too(openwrt: OpenWrt) -> None:
+    (openwrt.configs / "wireless").unlink()
+    openwrt.recorder("reload_config")
+    for verb in ("apply", "remove"):
+        openwrt.calls.write_text("")
+        done = thin_setup(openwrt, verb)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "reload_config" in openwrt.said()
+
+
 def test_setup_commits_nothing_that_others_left_open(openwrt: OpenWrt) -> None:
     openwrt.uci("set", "network.lan.proto=dhcp")
     done = thin_setup(openwrt, "apply")
