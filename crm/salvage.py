@@ -113,8 +113,9 @@ def copy_aside(path: Path, now: datetime) -> Path:
     aside = _free_name(path, now)
     for part in _PARTS:
         if _with(path, part).is_file():
-            shutil.copy(_with(path, part), _with(aside, part))
-            _with(aside, part).chmod(0o600)
+            descriptor = os.open(_with(aside, part), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as copy, _with(path, part).open("rb") as file:
+                shutil.copyfileobj(file, copy)
     return aside
 
 
