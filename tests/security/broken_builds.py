@@ -800,6 +800,22 @@ MISTAKES = (
         (ROUTER + "test_thin.py::test_an_old_secret_signs_nothing",),
     ),
     Mistake(
+        16,
+        "a grant that was ended while it was written is written all the same",
+        "captive/grants/grants.py",
+        "if device not in self._held:  # ended meanwhile",
+        "if not self._held and self.is_behind:  # ended meanwhile",
+        (CAPTIVE + "test_grants.py::test_a_grant_that_is_ended_while_it_is_written_leaves_nothing",),
+    ),
+    Mistake(
+        19,
+        "an extension is as long as it likes",
+        "captive/grants/policy.py",
+        "min(MOST_SECONDS, left + self.grant.extend_minutes * 60)",
+        "left + self.grant.extend_minutes * 60",
+        (CAPTIVE + "test_policy.py::test_no_extension_makes_a_grant_longer_than_the_gate_takes",),
+    ),
+    Mistake(
         20,
         "nobody looks at the file",
         "captive/store_care.py",
