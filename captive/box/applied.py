@@ -47,6 +47,10 @@ class Wish:
         """Whether other settings were applied since."""
         return read_memory(self._settings).settings not in ("", self._mark)
 
+    def differs(self) -> bool:
+        """Whether what was applied last is not what this process has read."""
+        return read_memory(self._settings).settings not in ("", mark_of(self._settings))
+
     def objection(self) -> str:
         """Why this process must not put anything back, in a sentence; empty when it may."""
         is_up = meant_up(self._settings)

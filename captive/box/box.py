@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from captive.advertise.advertiser import ANNOUNCED, is_advertised
-from captive.box.applied import MEMORY, Memory, mark_of, meant_up, read_memory
+from captive.box.applied import MEMORY, Memory, Wish, mark_of, meant_up, read_memory
 from captive.box.check import Part, find_problems
 from captive.box.dnsmasq import CONFIGURATION, names_open_hosts, render_dnsmasq
 from captive.box.resolver import forget_leases, resolver_pid, start_resolver, stop_resolver
@@ -67,6 +67,8 @@ def check(settings: Settings, part: Part | None = None) -> list[str]:
         problems += sysctl_problems(settings)
     if applied and part is None:
         problems += isolation_problems(_bridges(settings))
+        if Wish(settings).differs():
+            problems.append("the settings were changed since they were applied: wificrm gateway apply")
     if part is None and settings.tls and (fault := judge_served(settings).fault):
         problems.append(f"the portal's certificate: {fault}")
     return problems

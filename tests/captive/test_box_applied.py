@@ -53,7 +53,12 @@ def test_gate_and_watch_leave_what_was_applied_and_end_to_be_started_with_it(ven
     assert watch.stdout
     assert "gate open" in gate.stdout.readline()
     add(venue, 'lease = "17m"\ngrant = { up_mb = 7 }')
+    assert (
+        "changed since they were applied"
+        in venue.box.run(*words(venue, "gateway", "check"), check=False).stdout
+    )
     wificrm(venue, "gateway", "apply")
+    assert wificrm(venue, "gateway", "check").stdout == "nothing to complain of\n"
     assert eventually(lambda: None not in (gate.poll(), watch.poll()), seconds=10)
     assert (gate.wait(), watch.wait()) == (0, 0)
     assert "other settings were applied" in gate.stdout.read()
