@@ -43,7 +43,10 @@ async def run(args: argparse.Namespace) -> int:
     """Print the findings; 1 when there is a fault."""
     try:
         settings = load_settings(args.config)
-    except SetupError as error:  # for a monitor, too, that reads JSON
+    except SetupError as error:
+        if not args.json:
+            raise
+        # A monitor reads findings only: without any it would say that all is well.
         findings = [
             Finding("settings", "fault", str(error), "correct the settings; the rest is not looked at")
         ]
