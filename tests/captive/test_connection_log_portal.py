@@ -29,9 +29,9 @@ def section(folder: Path, **changes: object) -> ConnectionLogSection:
 
 def sessions(folder: Path) -> list[Session]:
     rows = sqlite3.connect(folder / "connections.db").execute("SELECT sealed FROM record").fetchall()
-    pairing, ended = Pairing(), []
+    pairing, ended = Pairing(), list[Session]()
     for event in in_order([unpack(open_sealed(sealed, [PRIVATE]) or b"") for (sealed,) in rows]):
-        ended += [session] if (session := pairing.feed(event)) else []
+        ended += pairing.feed(event)
     return sorted([*ended, *pairing.rest()], key=lambda session: session.device)
 
 
