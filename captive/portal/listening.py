@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import Mapping
-from typing import Any
+import socket
+import ssl
+from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -13,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from captive.certificate import Certificate
 from captive.connection_limits import limited
 from captive.portal.kept_sockets import KeptSockets
+from captive.tls_listener import bind, listening
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -26,9 +28,6 @@ LINGER_SECONDS = 2.0
 """How long the rest of a refused form is read and dropped, so that its sender gets to reading why."""
 BACKLOG = 1_024
 """Connections that wait to be taken, say while the portal restarts."""
-HANDSHAKE_SECONDS = 10.0
-"""Within which TLS is to be agreed on."""
-
 
 NO_REQUEST = (HttpProcessingError, web.RequestPayloadError)
 
@@ -71,18 +70,17 @@ async def listen(
         stack.push_async_callback(runner.cleanup)
     assert guest.server is not None  # noqa: S101 - set up above
     await stack.enter_async_context(limited(guest.server, min(MAX_CONNECTIONS, _descriptors() // 2), LIFE))
-    tls = {"ssl": certificate.context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
-    sites: list[tuple[str, web.AppRunner, str | None, int, dict[str, Any]]] = [
-        ("portal.port", guest, host, settings.portal.port, {}),
-        ("console.port", staff, settings.console.address, settings.console.port, {}),
-        *([("portal.tls_port", guest, host, settings.portal.tls_port, tls)] if settings.tls else []),
+    tls = settings.portal.tls_port
+    sites: list[tuple[str, web.AppRunner, str | None, int, ssl.SSLContext | None]] = [
+        ("portal.port", guest, host, settings.portal.port, None),
+        ("console.port", staff, settings.console.address, settings.console.port, None),
+        *([("portal.tls_port", guest, host, tls, certificate.context)] if settings.tls else []),
     ]
     kept = KeptSockets()
-    for key, runner, address, port, options in sites:
+    for key, runner, address, port, context in sites:
         assert runner.server is not None  # noqa: S101 - set up above
         try:
-            for listening in await _open(kept, runner.server, address, port, options):
-                stack.callback(listening.close)
+            await _open(stack, _sockets(kept, address, port), runner.server, context)
         except OSError as error:
             raise SetupError(
                 f"{key}: port {port} of {address or 'every address'} cannot be opened: {error.strerror}; "
@@ -91,17 +89,28 @@ async def listen(
     kept.forget_rest()
 
 
-async def _open(
-    kept: KeptSockets, server: web.Server, address: str | None, port: int, options: Mapping[str, Any]
-) -> list[asyncio.Server]:
-    """Listen there, on the sockets of our predecessor where they were kept. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    # Not by web.TCPSite: it sets no deadline for the handshake.
+def _sockets(kept: KeptSockets, address: str | None, port: int) -> list[socket.socket]:
+    """Those of our predecessor where they were kept, or new ones. Raises OSError."""
     if left := kept.take(address, port):
-        return [await loop.create_server(server, sock=each, backlog=BACKLOG, **options) for each in left]
-    opened = await loop.create_server(server, address, port, backlog=BACKLOG, **options)
-    kept.keep(address, port, (each.fileno() for each in opened.sockets))
-    return [opened]
+        return left
+    bound = bind(address, port, BACKLOG)
+    kept.keep(address, port, (each.fileno() for each in bound))
+    return bound
+
+
+async def _open(
+    stack: contextlib.AsyncExitStack,
+    sockets: Sequence[socket.socket],
+    server: web.Server,
+    context: ssl.SSLContext | None,
+) -> None:
+    """Serve on *sockets*, behind TLS where there is a *context*; *stack* ends it."""
+    if context:
+        await stack.enter_async_context(listening(sockets, server, context))
+        return
+    for each in sockets:
+        serving = await asyncio.get_running_loop().create_server(server, sock=each, backlog=BACKLOG)
+        stack.callback(serving.close)
 
 
 def _descriptors() -> int:

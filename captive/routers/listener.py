@@ -30,6 +30,7 @@ from captive.routers.wire import (
     parse_report_head,
     parse_stream,
 )
+from captive.tls_listener import bind, listening
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -44,7 +45,8 @@ BODY_SECONDS = 10.0
 """Within which head and body of a request are to be there."""
 WRITE_SECONDS = 10.0
 """Within which a router takes what it is told."""
-HANDSHAKE_SECONDS = 10.0
+BACKLOG = 100
+"""Connections that wait to be taken."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused body is dropped before the connection is cut."""
 READ_AHEAD = 16 * 1024
@@ -211,15 +213,13 @@ async def meet_routers(
     await stack.enter_async_context(limited(runner.server, MAX_CONNECTIONS, LIFE, reception.streaming))
     port = settings.portal.router_port
     try:
-        listening = await asyncio.get_running_loop().create_server(
-            runner.server, host, port, ssl=certificate.context, ssl_handshake_timeout=HANDSHAKE_SECONDS
-        )
+        sockets = bind(host, port, BACKLOG)
     except OSError as error:
         raise SetupError(
             f"portal.router_port: port {port} of {host or 'every address'} cannot be opened: {error.strerror}; "
             "is another program there?"
         ) from None
-    stack.callback(listening.close)
+    await stack.enter_async_context(listening(sockets, runner.server, certificate.context))
     for link in links.values():
         link.revocation = lambda: certificate.verdict.hosts
         stack.push_async_callback(link.close)  # first of all: the server waits for its answers to end
