@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.captive.portal_app import free_port
+from tests.free_ports import free_port
 
 
 @contextlib.contextmanager

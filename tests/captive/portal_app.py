@@ -1,9 +1,7 @@
 """A running portal on loopback with the demo's open gateway, and guests who each have an address."""
 
 import contextlib
-import random
 import re
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +15,7 @@ from captive.app import running
 from captive.demo import demo_settings
 from crm.migrate import migrate
 from crm.settings import ConnectionLogSection, Metrics, Network, Settings
+from tests.free_ports import free_port
 
 TOKEN = re.compile(r'name="r" value="([^"]+)"')
 
@@ -115,16 +114,6 @@ class Portal:
         """A new phone, in 127.0.*subnet*.0/24."""
         self.guests.append(Guest(self.origin, len(self.guests) + 1, subnet))
         return self.guests[-1]
-
-
-def free_port() -> int:
-    """A port that nobody has, nor the next one; below those that the kernel gives to calls."""
-    while True:
-        port = random.randint(10_000, 32_000)
-        with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            two.bind(("127.0.0.1", port + 1))
-            return port
 
 
 @contextlib.asynccontextmanager

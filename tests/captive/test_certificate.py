@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from captive import certificate
 from captive.certificate import Certificate, Verdict, judge, judge_served
 from crm.settings import Portal, Settings
-from tests.captive.portal_app import free_port
+from tests.free_ports import free_port
 from tests.lab.certificates import Authority
 
 NAME = "portal.example.vn"

@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.captive.portal_app import TOKEN, free_port
+from tests.captive.portal_app import TOKEN
+from tests.free_ports import free_port
 
 ADDRESSES = re.compile(r"Guest portal +(\S+)\n +Staff pages +(\S+) +name: (\S+) +password: (\S+)")
 

@@ -33,7 +33,7 @@ from captive.doctor.phone.web import Page
 from captive.doctor.trial import Trials
 from crm.settings import Gate, Metrics, Network, Settings, StoreSection, Uplink
 from crm.store import open_store
-from tests.captive.portal_app import free_port
+from tests.free_ports import free_port
 
 
 def doctor(*arguments: str, settings: Path) -> "subprocess.CompletedProcess[str]":

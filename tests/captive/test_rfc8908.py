@@ -12,7 +12,8 @@ import pytest
 from captive.certificate import API_PATH
 from captive.portal.rfc8908 import api_state, prefers_page
 from crm.settings import Grant, Network
-from tests.captive.portal_app import Clock, Portal, free_port, portal_at
+from tests.captive.portal_app import Clock, Portal, portal_at
+from tests.free_ports import free_port
 from tests.lab.certificates import Authority
 
 NAME = "portal.example.vn"

@@ -1,8 +1,6 @@
 """A portal on loopback with its gateway open to all: no namespaces, no root, and as many as one likes."""
 
-import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -10,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.free_ports import free_ports
 from tests.lab.gateway import PROJECT
 
 VENUE = "KILL-P01"
@@ -38,7 +37,7 @@ class Portal:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.port, self.console = _free_ports(2)
+        self.port, self.console = free_ports(2)
         self.settings = home / "wificrm.toml"
         self.settings.write_text(
             _SETTINGS.format(home=home, venue=VENUE, port=self.port, console=self.console)
@@ -97,13 +96,3 @@ class Portal:
         self._zygote.stdin.close()
         self._zygote.wait(10)
         self._zygote.stdout.close()
-
-
-def _free_ports(number: int) -> list[int]:
-    """Ports that nobody has, below those that the kernel gives to whoever calls out."""
-    found: list[int] = []
-    while len(found) < number:
-        port = random.randint(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found

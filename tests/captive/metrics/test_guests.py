@@ -9,7 +9,8 @@ import pytest
 from captive.metrics import figures
 from captive.metrics.guests import BOUNDS, HOLD, MAX_HELD, GuestFigures
 from tests.captive.metrics.scrapes import Samples, gained, read, value
-from tests.captive.portal_app import Clock, Portal, free_port, portal_at
+from tests.captive.portal_app import Clock, Portal, portal_at
+from tests.free_ports import free_port
 
 DEVICE = "guest 02:00:00:00:00:01"
 PROBE = {"Host": "captive.apple.com"}

@@ -33,7 +33,8 @@ from crm.pace import Worst
 from crm.settings import Backup, Grant, Network, Settings, StoreSection
 from crm.store import Store
 from tests.captive.metrics.scrapes import Samples, read, value
-from tests.captive.portal_app import Clock, Portal, free_port, portal_at
+from tests.captive.portal_app import Clock, Portal, portal_at
+from tests.free_ports import free_port
 
 
 @pytest.fixture

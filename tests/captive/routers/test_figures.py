@@ -9,7 +9,8 @@ from captive.metrics import figures
 from crm.settings import Metrics
 from tests.captive.metrics.scrapes import Samples, gained, read, value
 from tests.captive.portal_app import Clock
-from tests.captive.routers.thin_portal import Phone, ThinPortal, free_ports, thin_portal
+from tests.captive.routers.thin_portal import Phone, ThinPortal, thin_portal
+from tests.free_ports import free_ports
 from tests.lab.certificates import Authority
 
 

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import random
-import socket
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator
@@ -20,6 +18,7 @@ from captive.routers.keys import make_key, read_key
 from crm.migrate import migrate
 from crm.settings import Console, Gate, Metrics, Network, Portal, Router, Settings, StoreSection
 from tests.captive.portal_app import Clock, Page
+from tests.free_ports import free_ports
 from tests.lab.certificates import Authority
 from tests.lab.thin_client import ThinRouter
 
@@ -84,16 +83,6 @@ class ThinPortal:
             await phone.session.close()
         for router in self.routers:
             await router.close()
-
-
-def free_ports(number: int) -> list[int]:
-    """Ports that nobody has, below those that the kernel gives to whoever calls out."""
-    found: list[int] = []
-    while len(found) < number:
-        port = random.randint(20_000, 30_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
 
 
 def thin_settings(
