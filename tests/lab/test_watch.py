@@ -395,5 +395,7 @@ def test_after_all_that_it_still_watches_and_counted(watched: Watched) -> None:
     assert set(counters) == {"alerts", "seen"}
     assert set(counters["seen"]) == set(counters["alerts"]) == set(AlertKind)
     assert all(time.time() - 120 < at <= time.time() for at in counters["seen"].values())
-    assert counters["alerts"]["cloned_mac"] == 2
+    assert counters["alerts"]["cloned_mac"] == 2, [
+        each for each in watched.hook.got if each["kind"] == "cloned_mac"
+    ]
     assert watched.privileges["CapEff"].strip() == watched.privileges["CapBnd"].strip() == f"{1 << 13:016x}"
