@@ -73,10 +73,7 @@ class Portal:
         self._zygote.stdin.flush()
         self._pid = int(self._zygote.stdout.readline())
         until = time.monotonic() + timeout
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
+        while not (_answers(self.port) and _answers(self.console)):
             if time.monotonic() > until or not Path(f"/proc/{self._pid}").exists():
                 raise RuntimeError(f"the portal does not start: {self.log[-2000:]}")
             time.sleep(0.005)
@@ -96,3 +93,8 @@ class Portal:
         self._zygote.stdin.close()
         self._zygote.wait(10)
         self._zygote.stdout.close()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
