@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from captive.backup.archive import Contents, describe, is_archive, read_archive, write_archive
-from captive.backup.belongings import places_of, ready_beside, secret_files, settings_files
+from captive.backup.belongings import check_kind, places_of, ready_beside, secret_files, settings_files
 from captive.backup.folder import Occasion, delete_oldest, give_to_owner_of, name_of, workshop
 from captive.backup.store_copy import copy_in, copy_out
 from crm.engines import store_url
@@ -70,6 +70,8 @@ async def restore_backup(
         contents = read_archive(archive, folder)
         _check(settings, contents)
         names = contents.files if with_settings else ()
+        if with_settings and config:
+            check_kind(folder / SETTINGS, config)
         with ready_beside(places_of(names, folder, settings, config)) as put_in_place:
             kept = await _keep(settings, config, today)
             await copy_in(folder / contents.store, settings.store.crm)

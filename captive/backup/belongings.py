@@ -10,9 +10,11 @@ from pathlib import Path
 from captive.backup.folder import give_to_owner_of, make_folder
 from crm.errors import SetupError
 from crm.settings import Settings
+from crm.uci import is_uci
 
 MAX_SECRET = 64 * 1024
 """Bytes; what is larger in the folder of secrets is none."""
+UCI = Path("/etc/config")
 BEFORE = ".before-restore"
 """What stands behind the name of a file that another was put in place of."""
 
@@ -50,6 +52,20 @@ def places_of(
         elif folder == "settings" and config:
             places[config if file == "wificrm.toml" else config.with_name(file)] = unpacked / name
     return places
+
+
+def check_kind(restored: Path, config: Path) -> None:
+    """Raise `SetupError` where settings of OpenWrt would be put in place of Debian's, or the other way round.
+
+    The program reads either anywhere; OpenWrt's own scripts read no TOML, and nothing would start there.
+    """
+    there = is_uci(config.read_text("utf-8", "replace")) if config.is_file() else config.parent == UCI
+    if restored.is_file() and is_uci(restored.read_text("utf-8", "replace")) != there:
+        here, kept = ("UCI", "TOML") if there else ("TOML", "UCI")
+        raise SetupError(
+            f"{config}: this box keeps its settings as {here}, those in the backup are {kept}; "
+            "restore without --with-settings, and set by hand what differs"
+        )
 
 
 @contextlib.contextmanager

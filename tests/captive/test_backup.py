@@ -522,6 +522,26 @@ async def test_where_the_settings_cannot_be_put_the_answers_stay_too(
     assert await asked(centre.store.crm) == ["nhanh", "chuan"]
 
 
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [("[venue]\n", "config wificrm 'wificrm'\n"), ("config wificrm 'wificrm'\n", "[venue]\n")],
+)
+async def test_settings_of_another_kind_of_box_are_not_put_in_place(
+    centre: Settings, tmp_path: Path, there: str, here: str
+) -> None:
+    config = tmp_path / "wificrm"
+    config.write_text(there)
+    made = await make_backup(centre, config, TODAY)
+    await ask(centre.store.crm, "chuan")
+    config.write_text(here)
+    with pytest.raises(SetupError, match="restore without --with-settings"):
+        await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert config.read_text() == here
+    assert await asked(centre.store.crm) == ["nhanh", "chuan"]
+    await restore_backup(centre, config, made, TODAY)
+    assert await asked(centre.store.crm) == ["nhanh"]
+
+
 async def test_settings_keep_their_rights_and_what_they_were_is_kept_once(
     centre: Settings, tmp_path: Path
 ) -> None:
