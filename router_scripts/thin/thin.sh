@@ -70,7 +70,7 @@ settings_problems() { # a sentence for each option that cannot be used
 	is_number "$away_after" 86400 || echo "away_after is '$away_after'; it must be a number of seconds"
 	case $away in open | closed) ;; *) echo "away is '$away'; it must be open or closed" ;; esac
 	case $masquerade$wifi in [01][01]) ;; *) echo "masquerade and wifi must be 0 or 1" ;; esac
-	is_network "$address4" || echo "address4 is '$address4'; it must be like 192.168.60.1/24"
+	is_guest_network "$address4" || echo "address4 is '$address4'; it must be like 192.168.60.1/24, from /8 to /27"
 	[ -z "$address6" ] || is_network "$address6" || echo "address6 is '$address6'; it must be like fd50:7c3a:60::1/64"
 	[ -z "$guest_port" ] || is_interface "$guest_port" || echo "guest_port is '$guest_port'; it must be one port, for example lan4"
 	[ "${#ssid}" -le 32 ] || echo "ssid is longer than 32 bytes, which no radio takes; a Vietnamese letter has up to three"
@@ -117,6 +117,15 @@ is_address() { # shape only: nft, which parses it, takes no more than an address
 
 is_network() { # ADDRESS/BITS
 	case $1 in */*) is_address "${1%/*}" && is_number "${1##*/}" 128 ;; *) return 1 ;; esac
+}
+
+is_guest_network() { # ADDRESS/BITS of IPv4, with room for phones
+	local octet
+	case $1 in *:* | *..* | .* | *.*.*.*.*) return 1 ;; *.*.*.*/*) is_network "$1" ;; *) return 1 ;; esac || return 1
+	for octet in $(echo "${1%/*}" | tr . ' '); do
+		is_number "$octet" 255 || return 1
+	done
+	[ "${1##*/}" -ge 8 ] && [ "${1##*/}" -le 27 ]
 }
 
 # -- what Debian's busybox has, but puts on nobody's path -----------------------------------------------------

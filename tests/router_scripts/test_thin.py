@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import os
 import random
 import shutil
@@ -438,6 +439,15 @@ def test_print(router: Router, name: str, words: tuple[str, ...], rates: str, mo
     assert text == (GOLDEN / f"{name}.txt").read_text()
 
 
+@pytest.mark.parametrize("address4", ["10.8.5.1/22", "172.20.0.1/16", "192.168.60.129/27", "10.255.255.1/8"])
+def test_phones_get_addresses_of_the_whole_network(router: Router, address4: str) -> None:
+    (router.folder / "settings").write_text(f"{SETTINGS}address4={address4}\naddress6=\n")
+    text = router.run(SCRIPTS / "wificrm-thin-setup", "print", "dnsmasq").stdout
+    network = ipaddress.ip_interface(address4).network
+    first, last = network.network_address + 10, network.broadcast_address - 6
+    assert f"\ndhcp-range={first},{last},{network.netmask},2h\n" in text
+
+
 @pytest.mark.parametrize(
     ("more", "word"),
     [
@@ -451,6 +461,10 @@ def test_print(router: Router, name: str, words: tuple[str, ...], rates: str, mo
         ("away=perhaps", "away is"),
         ("off_limits=10.0.0.0/8 everything", "off_limits has 'everything'"),
         ("address4=192.168.60.1", "address4 is"),
+        ("address4=192.168.60.1/28", "address4 is"),
+        ("address4=192.168.60.256/24", "address4 is"),
+        ("address4=192.168.60/24", "address4 is"),
+        ("address4=fd50:7c3a:60::1/24", "address4 is"),
         ("resolver=one.one.one.one", "resolver is"),
         ("guest_port=lan2 lan3", "guest_port is"),
         ("ssid=WiFi miễn phí của phường Bến Đò", "ssid is longer than 32 bytes"),
