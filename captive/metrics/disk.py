@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from captive.box.pool import Pool, read_pools
 from captive.store_care import sqlite_path
 from crm.salvage import kept_aside
 from crm.settings import Settings
+from crm.times import is_sound
 
 MAX_WATCH = 64 * 1024
 """Bytes of the watch's file that are read."""
@@ -20,8 +22,7 @@ MAX_KINDS = 20
 """Kinds of alerts that are taken from it at most."""
 ROOM = 64 * 2**20
 """Free space is told in whole pieces of so many bytes: an answer is a thousand."""
-
-
+DAY = 86_400.0
 SIGN_OF_LIFE = 180.0
 """Seconds after which the watch, which writes once a minute at least, is taken to have ended."""
 
@@ -102,7 +103,10 @@ def _newest(folder: Path) -> float | None:
         return 0.0
     except OSError:
         return None
-    return max(made, default=0.0)
+    now = datetime.now(UTC)
+    # What a clock that ran ahead made would keep the alert silent until then.
+    until = now.timestamp() + DAY if is_sound(now) else float("inf")
+    return max((at for at in made if at < until), default=0.0)
 
 
 def _free(folder: Path) -> int | None:

@@ -175,6 +175,7 @@ def test_the_disk_is_read_with_bounds(tmp_path: Path) -> None:
     for name, made in (
         ("wificrm-A-2026-11-19.tar.gz", 5_000),
         ("wificrm-A-2026-11-20.tar.gz", 9_000),
+        ("wificrm-A-2046-01-01.tar.gz", int(time.time()) + 2 * 86_400),
         ("note", 99_000),
     ):
         (backups / name).touch()
