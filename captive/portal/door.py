@@ -264,7 +264,10 @@ class Door:
         if not (visit.joined or self.grants.is_trial(device)):
             visit.joined = True
             self.figures.note(device, "joined")
-        if self.grants.was_asked(device) and not self.grants.is_online(device):
+        away = self.grants.was_asked(device) and not self.grants.is_online(device)
+        if (
+            away and self.grants.refusal(device) is None
+        ):  # a router tells of it every ten seconds, closed or not
             task = asyncio.create_task(self.welcome_back(device))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)

@@ -1,16 +1,17 @@
 """Figures of a portal that serves thin routers only."""
 
+import sqlite3
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from captive.metrics import figures
-from crm.settings import Metrics
+from crm.settings import Grant, Metrics, Router
 from tests.captive.metrics.scrapes import Samples, gained, read, value
 from tests.captive.portal_app import Clock
-from tests.captive.routers.thin_portal import Phone, ThinPortal, thin_portal
-from tests.free_ports import free_ports
+from tests.captive.routers.thin_portal import Phone, ThinPortal, let_in, thin_portal
+from tests.free_ports import free_port, free_ports
 from tests.lab.certificates import Authority
 
 
@@ -67,3 +68,29 @@ async def test_routers_and_who_is_behind_them(
         for name in ("wificrm_devices_redirected_total", "wificrm_portal_shown_total"):
             assert value(skipped, name, place="hall1") == 2
         assert value(skipped, "wificrm_devices_online", place="hall1") == 2
+
+
+async def test_who_waits_behind_a_closed_router_is_refused_once(
+    tmp_path: Path, authority: Authority, pair: tuple[Path, Path]
+) -> None:
+    """A router tells of who is there every ten seconds, all night."""
+    routers = (Router(name="hall1", grant=Grant(opening=("mon-fri 07:00-17:00",))),)
+    metrics, clock = Metrics(port=free_port()), Clock()
+    async with thin_portal(tmp_path, clock, authority, pair, routers=routers, metrics=metrics) as portal:
+        router, phone = portal.router(), portal.phone()
+        await router.connect()
+        await let_in(router, phone)
+        settings = portal.settings
+    with sqlite3.connect(settings.store.access) as store:
+        store.execute('DELETE FROM "grant"')  # it has ended meanwhile
+    clock.pass_by(hours=8)  # 18:00
+    async with thin_portal(tmp_path, clock, authority, pair, settings=settings) as portal:
+        router = portal.router()
+        router.present.add(phone.mac)
+        await router.connect()
+        await portal.phone().get(router.enter_path(phone.mac))
+        before = await scrape(portal)
+        assert value(before, "wificrm_grants_total", place="hall1", outcome="closed") == 1
+        for _ in range(3):
+            await router.report()
+        assert gained(before, await scrape(portal)) == {}
