@@ -119,6 +119,8 @@ class Watched:
         if mac:
             phone.mac = mac
             phone.namespace.ip(f"link set {WIFI} address {mac}")
+            # What its kernel says by itself would make a phone that roams one at two places.
+            phone.namespace.sysctl({f"net.ipv6.conf.{WIFI}.disable_ipv6": 1})
         phone.namespace.ip(f"link set {WIFI} up")
         return phone
 
