@@ -76,8 +76,8 @@ class Handshakes:
         agreeing.add_done_callback(self._end)
 
     async def _agree(self, taken: socket.socket) -> None:
-        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._make, taken, ssl=self._context, ssl_handshake_timeout=SECONDS
             )
