@@ -13,6 +13,8 @@ OBJECTS = 0.1
 """Objects that a join may add: one kept for every tenth would be a leak."""
 MORE_OR_LESS = 250
 """Objects that come and go with caches."""
+DEAD = 2_000
+"""Weak references to what is gone: each SQLite connection of Python's keeps those of its last 200 cursors."""
 BOUNDED = {
     "KernelNeighbours.devices": "as many as the kernel's own neighbour table, which its thresholds bound",
     "Marks.kept": "a cache of 20,000 at most, emptied at midnight",
@@ -51,6 +53,8 @@ def _grown(stocks: list[Stock]) -> Iterator[str]:
         more = after["objects"] - before["objects"]
         if more > MORE_OR_LESS + OBJECTS * joins:
             yield f"the {name} holds {more} objects more after {joins} joins"
+        if after["dead references"] > DEAD:
+            yield f"the {name} holds {after['dead references']} references to what is gone"
 
 
 def _books(first: Stock, last: Stock) -> Iterator[str]:
@@ -102,8 +106,8 @@ def _files(first: Stock, last: Stock) -> Iterator[str]:
 def table(outcome: Outcome) -> str:
     """The figures, a line per stock, in Markdown."""
     heads = (
-        "joins", "portal MiB", "gate MiB", "objects", "descriptors", "threads", "tasks", "in sets", "flows",
-        "access store", "crm store",
+        "joins", "portal MiB", "gate MiB", "objects", "dead references", "descriptors", "threads", "tasks",
+        "in sets", "flows", "access store", "crm store",
     )  # fmt: skip
     rows = [heads, tuple("---" for _ in heads)]
     for stock in [*outcome.stocks, *([outcome.last] if outcome.last else [])]:
@@ -114,7 +118,7 @@ def table(outcome: Outcome) -> str:
                 *(f"{each['rss'] / MEGABYTE:.1f}" for each in both),
                 *(
                     " + ".join(str(each[name]) for each in both)
-                    for name in ("objects", "descriptors", "threads")
+                    for name in ("objects", "dead references", "descriptors", "threads")
                 ),
                 str(stock.portal["tasks"]),
                 str(sum(stock.elements.values())),

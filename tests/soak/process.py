@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,15 @@ def take_stock() -> dict[str, Any]:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    objects = gc.get_objects()
+    dead = sum(isinstance(each, weakref.ref) and each() is None for each in objects)
     return {
         "rss": int(status["VmRSS"].split()[0]) * 1024,
         "most": int(status["VmHWM"].split()[0]) * 1024,
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # noqa: PTH208 - one of them is this look
         "threads": threading.active_count(),
-        "objects": len(gc.get_objects()),
+        "objects": len(objects) - dead,
+        "dead references": dead,
     }
 
 
