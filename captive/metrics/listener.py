@@ -5,7 +5,6 @@ Guests' packets get no further than the portal's ports (`captive.kernel.ruleset`
 
 import asyncio
 import contextlib
-from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
@@ -14,6 +13,7 @@ from captive.metrics import readiness
 from captive.metrics.exposition import CONTENT_TYPE
 from captive.metrics.figures import Figures
 from captive.metrics.sources import Sources
+from captive.request_handler import speaking_http
 from crm.settings import Settings
 
 log = structlog.get_logger()
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 MAX_CONNECTIONS = 64
 """At once at most; what comes beyond is hung up on."""
 IDLE_SECONDS = 30.0
-_PLAIN = {hdrs.CACHE_CONTROL: "no-store", hdrs.SERVER: "wificrm", "X-Content-Type-Options": "nosniff"}
+_PLAIN = {hdrs.CACHE_CONTROL: "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Desk:
@@ -66,16 +66,14 @@ async def start_metrics(stack: contextlib.AsyncExitStack, sources: Sources) -> N
     desk = Desk(sources)
     app = web.Application(client_max_size=1)
     app.add_routes([web.get(f"/{each.__name__}", each) for each in (desk.metrics, desk.healthz, desk.readyz)])
-    runner = web.AppRunner(
-        app, access_log=None, keepalive_timeout=IDLE_SECONDS, handle_signals=False, shutdown_timeout=1
-    )
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None  # noqa: S101 - set up above
-    server: Any = runner.server
+    server, protocol = runner.server, speaking_http(runner.server, keepalive_timeout=IDLE_SECONDS)
     try:
         listening = await asyncio.get_running_loop().create_server(
-            lambda: server() if len(server.connections) < MAX_CONNECTIONS else _Full(), address, port
+            lambda: protocol() if len(server.connections) < MAX_CONNECTIONS else _Full(), address, port
         )
     except OSError as error:
         log.error("nobody can ask for metrics", port=port, reason=error.strerror)  # noqa: TRY400

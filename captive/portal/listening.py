@@ -6,7 +6,7 @@ import logging
 import resource
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from captive.certificate import Certificate
 from captive.connection_limits import limited
 from captive.portal.kept_sockets import KeptSockets
+from captive.request_handler import speaking_http
 from captive.tls_listener import bind, listening
 from crm.errors import SetupError
 from crm.settings import Settings
@@ -29,6 +30,7 @@ LINGER_SECONDS = 2.0
 BACKLOG = 1_024
 """Connections that wait to be taken, say while the portal restarts."""
 
+Protocols = Callable[[], asyncio.Protocol]
 NO_REQUEST = (HttpProcessingError, web.RequestPayloadError)
 
 
@@ -56,37 +58,34 @@ async def listen(
     *stack* closes them. Raises `SetupError` when one cannot be had.
     """
     logging.getLogger("aiohttp.server").addFilter(_requests)
-    guest = web.AppRunner(
-        portal,
-        access_log=None,
-        keepalive_timeout=HEAD_SECONDS,
-        lingering_time=LINGER_SECONDS,
-        handle_signals=False,
-        shutdown_timeout=3,
-    )
-    staff = web.AppRunner(console, access_log=None, handle_signals=False, shutdown_timeout=3)
-    for runner in (guest, staff):
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-    assert guest.server is not None  # noqa: S101 - set up above
-    await stack.enter_async_context(limited(guest.server, min(MAX_CONNECTIONS, _descriptors() // 2), LIFE))
+    guest, staff = [await _set_up(stack, each) for each in (portal, console)]
+    await stack.enter_async_context(limited(guest, min(MAX_CONNECTIONS, _descriptors() // 2), LIFE))
+    to_guests = speaking_http(guest, keepalive_timeout=HEAD_SECONDS, lingering_time=LINGER_SECONDS)
     tls = settings.portal.tls_port
-    sites: list[tuple[str, web.AppRunner, str | None, int, ssl.SSLContext | None]] = [
-        ("portal.port", guest, host, settings.portal.port, None),
-        ("console.port", staff, settings.console.address, settings.console.port, None),
-        *([("portal.tls_port", guest, host, tls, certificate.context)] if settings.tls else []),
+    sites: list[tuple[str, Protocols, str | None, int, ssl.SSLContext | None]] = [
+        ("portal.port", to_guests, host, settings.portal.port, None),
+        ("console.port", speaking_http(staff), settings.console.address, settings.console.port, None),
+        *([("portal.tls_port", to_guests, host, tls, certificate.context)] if settings.tls else []),
     ]
     kept = KeptSockets()
-    for key, runner, address, port, context in sites:
-        assert runner.server is not None  # noqa: S101 - set up above
+    for key, protocols, address, port, context in sites:
         try:
-            await _open(stack, _sockets(kept, address, port), runner.server, context)
+            await _open(stack, _sockets(kept, address, port), protocols, context)
         except OSError as error:
             raise SetupError(
                 f"{key}: port {port} of {address or 'every address'} cannot be opened: {error.strerror}; "
                 "is another program there?"
             ) from None
     kept.forget_rest()
+
+
+async def _set_up(stack: contextlib.AsyncExitStack, application: web.Application) -> web.Server:
+    """*application*, started; *stack* ends it."""
+    runner = web.AppRunner(application, handle_signals=False, shutdown_timeout=3)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None  # noqa: S101 - set up above
+    return runner.server
 
 
 def _sockets(kept: KeptSockets, address: str | None, port: int) -> list[socket.socket]:
@@ -101,15 +100,15 @@ def _sockets(kept: KeptSockets, address: str | None, port: int) -> list[socket.s
 async def _open(
     stack: contextlib.AsyncExitStack,
     sockets: Sequence[socket.socket],
-    server: web.Server,
+    protocols: Protocols,
     context: ssl.SSLContext | None,
 ) -> None:
     """Serve on *sockets*, behind TLS where there is a *context*; *stack* ends it."""
     if context:
-        await stack.enter_async_context(listening(sockets, server, context))
+        await stack.enter_async_context(listening(sockets, protocols, context))
         return
     for each in sockets:
-        serving = await asyncio.get_running_loop().create_server(server, sock=each, backlog=BACKLOG)
+        serving = await asyncio.get_running_loop().create_server(protocols, sock=each, backlog=BACKLOG)
         stack.callback(serving.close)
 
 

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 
 from captive.certificate import Certificate
 from captive.connection_limits import limited
+from captive.request_handler import speaking_http
 from captive.routers.keys import read_key
 from captive.routers.link import RouterLink
 from captive.routers.session import Session
@@ -198,14 +199,7 @@ async def meet_routers(
         return
     reception = Reception(settings, links)
     runner = web.AppRunner(
-        make_application(reception),
-        access_log=None,
-        keepalive_timeout=HEAD_SECONDS,
-        lingering_time=LINGER_SECONDS,
-        read_bufsize=READ_AHEAD,
-        handle_signals=False,
-        handler_cancellation=True,
-        shutdown_timeout=3,
+        make_application(reception), handle_signals=False, handler_cancellation=True, shutdown_timeout=3
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
@@ -219,7 +213,13 @@ async def meet_routers(
             f"portal.router_port: port {port} of {host or 'every address'} cannot be opened: {error.strerror}; "
             "is another program there?"
         ) from None
-    await stack.enter_async_context(listening(sockets, runner.server, certificate.context))
+    protocols = speaking_http(
+        runner.server,
+        keepalive_timeout=HEAD_SECONDS,
+        lingering_time=LINGER_SECONDS,
+        read_bufsize=READ_AHEAD,
+    )
+    await stack.enter_async_context(listening(sockets, protocols, certificate.context))
     for link in links.values():
         link.revocation = lambda: certificate.verdict.hosts
         stack.push_async_callback(link.close)  # first of all: the server waits for its answers to end

@@ -194,6 +194,14 @@ MISTAKES = (
         (S + "test_memory.py::test_going_online_and_leaving_leaves_nothing",),
     ),
     Mistake(
+        5,
+        "what is no request is told the library's version and its parser's words",
+        "captive/request_handler.py",
+        "functools.partial(RequestHandler,",
+        "functools.partial(web.RequestHandler,",
+        (S + "test_odd_requests.py::test_what_is_no_request_learns_nothing_of_the_program",),
+    ),
+    Mistake(
         6,
         "what was unescaped is executed",
         "crm/web.py",

@@ -5,7 +5,15 @@ import pytest
 from tests.lab.journey import BROWSER
 from tests.lab.loopback import Portal
 from tests.lab.page import Page
-from tests.security.stranger import FORM, SHELL, Stranger, assert_refused, assert_told, stored
+from tests.security.stranger import (
+    FORM,
+    SHELL,
+    Stranger,
+    assert_refused,
+    assert_silent,
+    assert_told,
+    stored,
+)
 
 
 def test_questions_that_nobody_asks(stranger: Stranger) -> None:
@@ -144,6 +152,26 @@ def test_broken_frames(stranger: Stranger) -> None:
         b"GET /en HTTP/1.1\r\n" + host + b"Expect: the-unexpected\r\n\r\n",
     ):
         assert_refused(stranger.raw(data, end=True))
+
+
+NO_REQUESTS = (
+    b"ODD\x00 / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"GET /en HTTP/1.1\r\nNo colon here\r\n\r\n",
+    b"GET /" + b"x" * 9_000 + b" HTTP/1.1\r\n\r\n",
+    b"GET /en HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: the-unexpected\r\nConnection: close\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("door", ["port", "console"])
+def test_what_is_no_request_learns_nothing_of_the_program(stranger: Stranger, door: str) -> None:
+    """Neither aiohttp's name and version nor its parser's words."""
+    for data in NO_REQUESTS:
+        reply = stranger.raw(data, port=getattr(stranger.portal, door))
+        assert 400 <= reply.status < 500, data
+        assert reply.headers["Server"] == "wificrm"
+        assert len(reply.body) < 40
+        assert_silent(reply)
 
 
 def test_the_journal_is_not_for_strangers_to_fill(stranger: Stranger) -> None:
