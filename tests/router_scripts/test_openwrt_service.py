@@ -4,8 +4,15 @@ import json
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from captive.advertise.advertiser import ANNOUNCED
+from captive.box.applied import MEMORY, Memory
+from captive.box.dnsmasq import CONFIGURATION, LEASES, PIDFILE
+from captive.box.pool import POOLS
+from captive.kernel.ruleset import TABLE
+from crm.settings import Settings
 from tests.router_scripts.openwrt_router import SCRIPTS, Router, needs_ash
 
 pytestmark = needs_ash
@@ -121,6 +128,46 @@ def test_stopping_shuts_fw4_then_takes_the_table_down(tmp_path: Path):
     assert service(router, "reload_service")[1] == [*down, *down, "end of the service"], (
         "which has no processes"
     )
+
+
+CONFIGURED = str(Path(Settings().state) / CONFIGURATION)
+
+
+@pytest.mark.parametrize(
+    "process", [f"dnsmasq\0--conf-file={CONFIGURED}\0", "dnsmasq\0-C\0/var/etc/theirs\0"]
+)
+def test_stopping_needs_neither_the_disk_nor_settings_that_can_be_read(tmp_path: Path, process: str):
+    """Table, dnsmasq and who has which address stayed until the router was started anew."""
+    router = installed(tmp_path)
+    why = "wificrm: the libraries are not on '/mnt/wificrm': is the disk there?"
+    router.recorder("wificrm", then=f'echo "{why}" >&2; exit 1')
+    router.program("uci", "exit 1")
+    router.recorder("nft")
+    state, changed = router.root / "var/run/wificrm", router.root / "proc/sys/net/ipv4/neigh"
+    for folder in (state, changed, router.root / "proc/4711"):
+        folder.mkdir(parents=True)
+    memory = Memory({"net/ipv4/neigh/gc_thresh1": "128", "net/ipv4/neigh/gc_thresh2": "512"}, settings="f00")
+    (state / MEMORY).write_bytes(msgspec.json.encode(memory))
+    for name in (CONFIGURATION, PIDFILE, LEASES, POOLS, ANNOUNCED, "another's"):
+        (state / name).write_text("4711\n")
+    (router.root / "proc/4711/cmdline").write_text(process)
+    complaint = "the gateway is taken down by its names, for the program could not: "
+    ended = ["kill 4711"] if CONFIGURED in process else []
+    assert service(router, "kill() { note kill $@; }; stop_service")[1] == [
+        "firewall close",
+        f"wificrm gateway remove {CONFIG}",
+        f"logger -s -t wificrm -p daemon.err {complaint}{why}",
+        *ended,
+        "nft list table inet wificrm",
+        f"nft delete table inet {TABLE}",
+        "nft list table netdev wificrm",
+        f"nft delete table netdev {TABLE}",
+    ]
+    assert [each.name for each in state.iterdir()] == ["another's"]
+    assert {each.name: each.read_text() for each in changed.iterdir()} == {
+        "gc_thresh1": "128\n",
+        "gc_thresh2": "512\n",
+    }
 
 
 def test_without_a_table_nothing_is_started(tmp_path: Path):
