@@ -36,14 +36,15 @@ async def make_backup(
     """Write a backup to *target*, a file or a folder, by default ``backup.folder``; where it is now.
 
     Only one of a day is kept in a folder (two would tell which answers came between them), and in the default one
-    ``backup.keep`` of each *occasion*. The store may be of any schema. Raises `SetupError`.
+    ``backup.keep`` of each *occasion*. The store may be of any schema. Raises `SetupError`, also where the folder's
+    disk is not there.
     """
     dsn = settings.store.crm
     version = await version_of(dsn, "crm")
     if version is None:
         raise SetupError("the crm store is missing, there is nothing to back up; run: wificrm migrate")
     place = _place(settings, today, occasion, target)
-    with workshop(place.parent) as folder:
+    with workshop(settings, place.parent) as folder:
         files = {
             "store.db" if _backend(dsn) == "sqlite" else "store.dump": folder / "store",
             **settings_files(config),
@@ -66,7 +67,7 @@ async def restore_backup(
     *with_settings*: its settings and secrets too; those there are stay beside them as ``*.before-restore``.
     Raises `SetupError`; then nothing was changed.
     """
-    with workshop(Path(settings.backup.folder)) as folder:
+    with workshop(settings, Path(settings.backup.folder)) as folder:
         contents = read_archive(archive, folder)
         _check(settings, contents)
         names = contents.files if with_settings else ()
@@ -93,8 +94,10 @@ def _place(settings: Settings, today: date, occasion: Occasion, target: Path | N
     folder = target or Path(settings.backup.folder)
     if target is None or target.is_dir():
         return folder / name_of(settings, today, occasion)
-    if not target.parent.is_dir():
-        raise SetupError(f"{target.parent}: no such folder; is the disk or stick there?")
+    if not target.suffix and not target.exists():
+        raise SetupError(
+            f"{target}: no such folder; is the disk or stick there? (A file's name ends in .tar.gz.)"
+        )
     if target.exists() and not is_archive(target):
         raise SetupError(f"{target}: there is a file already, and it is no backup; name another one")
     return target

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,10 +12,17 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from crm.engines import store_url
 from crm.errors import SetupError
 from crm.settings import Settings
 
 Occasion = Literal["", "before-upgrade", "before-restore"]
+
+MOUNTS = {
+    Path("/etc/fstab"): re.compile(r"^[ \t]*[^#\s]\S*[ \t]+(/\S*)[ \t]+\S+[ \t]+(?!\S*bind)", re.MULTILINE),
+    Path("/etc/config/fstab"): re.compile(r"^\s*option\s+target\s+['\"]?(/[^'\"\s]*)", re.MULTILINE),
+}
+"""Where it stands what is meant to be mounted, on Debian and OpenWrt, and how. What is bound is no disk."""
 
 _UNFINISHED = ".backup-"
 
@@ -51,13 +59,13 @@ def _kept(settings: Settings, occasion: Occasion) -> list[tuple[str, int, Path]]
 
 
 @contextlib.contextmanager
-def workshop(place: Path) -> Iterator[Path]:
+def workshop(settings: Settings, place: Path) -> Iterator[Path]:
     """A folder in *place*, for the owner alone, that is gone afterwards; what a killed one left behind goes first.
 
     Raises `SetupError`, also for an OSError of whoever works in it.
     """
     try:
-        make_folder(place)
+        _check_there(settings, place)
         with contextlib.ExitStack() as work:
             with _locked(place, wait=True):
                 _clear(place)
@@ -67,6 +75,29 @@ def workshop(place: Path) -> Iterator[Path]:
     except OSError as error:
         whose = "; who runs this must own it" if isinstance(error, PermissionError) else ""
         raise SetupError(f"{error.filename or place}: {error.strerror}{whose}") from None
+
+
+def _check_there(settings: Settings, place: Path) -> None:
+    """Raise `SetupError` where *place* is not there, but make it beside our own things.
+
+    Any other may be on a disk of its own. Without that disk it would be made on the system's, and fill it unseen.
+    """
+    for table, rule in MOUNTS.items():
+        lines = table.read_text("utf-8", "replace") if table.is_file() else ""
+        meant = {Path(each.replace("\\040", " ")) for each in rule.findall(lines)}
+        for folder in {place.absolute(), *place.absolute().parents} & meant:
+            if not folder.is_mount():
+                raise SetupError(f"{folder}: {table} has a disk for it, which is not there: mount {folder}")
+    if place.parent in (
+        Path(settings.secrets).parent,
+        Path(store_url(settings.store.crm).database or "").parent,
+    ):
+        make_folder(place)
+    if not place.is_dir():
+        name = shlex.quote(str(place))
+        raise SetupError(
+            f"{place}: no such folder; is the disk or stick there? If it is: mkdir {name} && chown wificrm {name}"
+        )
 
 
 def _clear(place: Path) -> None:

@@ -27,6 +27,7 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+import captive.backup.folder
 from captive.backup.archive import (
     CONTENTS,
     MAX_CONTENTS,
@@ -36,7 +37,7 @@ from captive.backup.archive import (
     write_archive,
 )
 from captive.backup.backup import make_backup, read_settings, restore_backup
-from captive.backup.folder import delete_oldest, name_of
+from captive.backup.folder import MOUNTS, delete_oldest, name_of
 from captive.backup.store_copy import _environment, copy_out
 from captive.commands import backup as backup_command
 from captive.commands import migrate as migrate_command
@@ -44,7 +45,7 @@ from captive.commands import restore as restore_command
 from crm.engines import make_engine, store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
-from crm.settings import Settings, StoreSection, secret
+from crm.settings import Backup, Settings, StoreSection, secret
 from crm.staff import delete_session, insert_session, insert_staff, list_staff, select_session
 from crm.store import open_store
 from crm.venues import save_venue
@@ -104,6 +105,9 @@ async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> No
 
 
 def with_folder(settings: Settings, folder: Path, keep: int = 7) -> Settings:
+    """*settings* with backups in *folder*, which is there; only the one beside the secrets is made by the program."""
+    if folder.parent != Path(settings.secrets).parent:
+        folder.mkdir(exist_ok=True)
     backup = msgspec.structs.replace(settings.backup, folder=str(folder), keep=keep)
     return msgspec.structs.replace(settings, backup=backup)
 
@@ -222,7 +226,7 @@ async def test_a_copy_tells_nothing_of_the_order_of_answers(portal: Portal, tmp_
 
 
 async def test_the_file_is_its_owners_alone_and_names_no_device(portal: Portal, tmp_path: Path) -> None:
-    settings = with_folder(portal.settings, tmp_path / "backups")
+    settings = with_folder(portal.settings, Path(portal.settings.secrets).parent / "backups")
     guest = portal.guest()
     await guest.answer("done", "5")
     await guest.post("/vi/skip")
@@ -569,7 +573,6 @@ async def test_what_root_makes_belongs_to_the_portal_and_no_link_leads_root_astr
     config.write_text("")
     folder, victim = Path(centre.backup.folder), tmp_path / "shadow"
     victim.write_text("of root")
-    folder.mkdir()
     home = tmp_path / "home"
     home.mkdir()
     for each in (folder, home):
@@ -601,6 +604,49 @@ async def test_to_a_folder_to_nowhere_and_over_something_else(centre: Settings, 
         await make_backup(centre, config, TODAY, target=config)
     assert config.read_text() == "[venue]\n"
     assert [each.name for each in stick.iterdir()] == [made.name]
+
+
+async def test_a_disk_that_is_not_there_is_told_and_not_replaced_by_the_system_s(
+    centre: Settings, tmp_path: Path
+) -> None:
+    """Every night all answers were written to the folder that the disk is meant to be mounted at."""
+    away = with_folder(centre, tmp_path / "mount")
+    away = msgspec.structs.replace(away, backup=Backup(folder=str(tmp_path / "mount/backups")))
+    made = await make_backup(centre, None, TODAY)
+    for attempt in (make_backup(away, None, TODAY), restore_backup(away, None, made, TODAY)):
+        with pytest.raises(SetupError, match=r"mount/backups: no such folder; is the disk or stick there\?"):
+            await attempt
+    with pytest.raises(SetupError, match=r"stick: no such folder"):
+        await make_backup(centre, None, TODAY, target=tmp_path / "stick")
+    assert list((tmp_path / "mount").iterdir()) == []
+    (tmp_path / "mount/backups").mkdir()
+    assert (await make_backup(away, None, TODAY)).parent == tmp_path / "mount/backups"
+
+
+@pytest.mark.parametrize(
+    ("table", "lines", "refused"),
+    [
+        ("/etc/fstab", "# all\nUUID=1 / ext4 defaults 0 1\nUUID=2\t{0}/ ext4\tnofail 0 2\n", True),
+        ("/etc/fstab", "UUID=2 {0}/my\\040disk ext4 nofail 0 2\n", True),
+        ("/etc/fstab", "#UUID=2 {0} ext4 nofail 0 2\n/srv {0} none ro,bind 0 0\ntmpfs /tmp/x tmpfs\n", False),
+        ("/etc/config/fstab", "config mount\n\toption target '{0}'\n\toption enabled '1'\n", True),
+    ],
+)
+async def test_a_disk_that_is_meant_to_be_mounted_is_waited_for(
+    centre: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, lines: str, refused: bool
+) -> None:
+    """The folder is there without it, be it the mount point itself or what was once written under it."""
+    mount = tmp_path / "backups"
+    folder = mount / "my disk" / "of the centre"
+    folder.mkdir(parents=True)
+    settings = with_folder(centre, folder)
+    (tmp_path / "fstab").write_text(lines.format(mount))
+    monkeypatch.setattr(captive.backup.folder, "MOUNTS", {tmp_path / "fstab": MOUNTS[Path(table)]})
+    if refused:
+        with pytest.raises(SetupError, match=r"fstab has a disk for it, which is not there: mount /"):
+            await make_backup(settings, None, TODAY)
+        monkeypatch.setattr(Path, "is_mount", lambda path: True)
+    assert (await make_backup(settings, None, TODAY)).parent == folder
 
 
 DAYS = [
@@ -639,7 +685,8 @@ async def test_what_a_killed_backup_left_behind_goes_with_the_next(centre: Setti
     folder = Path(centre.backup.folder)
     code = (
         "import sys, time; from pathlib import Path; from captive.backup.folder import workshop\n"
-        "with workshop(Path(sys.argv[1])) as folder:\n"
+        "from crm.settings import Settings\n"
+        "with workshop(Settings(), Path(sys.argv[1])) as folder:\n"
         "    (folder / 'store').write_text('all answers'); print(folder, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE, text=True) as other:
