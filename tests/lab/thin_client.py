@@ -228,7 +228,7 @@ class ThinRouter:
         """The lines heard so far that begin with *word*."""
         return [line.text for line in self.heard if line.text.split(" ")[0] == word]
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Wait until *condition* holds."""
         async with asyncio.timeout(seconds):
             while not condition():
