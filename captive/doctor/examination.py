@@ -27,6 +27,7 @@ from captive.doctor.stores import look_at_stores
 from captive.doctor.trial import Trials, open_trials
 from captive.doctor.uplink import Uplink, look_at_uplink
 from captive.doctor.walls import walls
+from captive.doctor.watch import look_at_watch
 from crm.errors import SetupError, UserError
 from crm.settings import Network, Settings
 
@@ -47,6 +48,8 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
         findings += ask_portal(settings, _faults(findings))
     with _going_on(findings):
         findings += look_at_routers(settings)
+    with _going_on(findings):
+        findings += look_at_watch(settings)
     if settings.gate.gateway != "open" and settings.networks:
         with _going_on(findings):
             uplink, found = await asyncio.to_thread(look_at_uplink, settings)

@@ -11,7 +11,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ from captive.doctor.phone.probes import PROBES
 from captive.doctor.phone.resolving import Reply
 from captive.doctor.phone.web import Page
 from captive.doctor.trial import Trials
+from captive.doctor.watch import look_at_watch
+from captive.watch.state_file import Counters, state_path, write_counters
 from crm.settings import Gate, Metrics, Network, Settings, StoreSection, Uplink
 from crm.store import open_store
 from tests.free_ports import free_port
@@ -79,6 +82,83 @@ def test_a_kernel_without_ipv6_reaches_nobody_by_it() -> None:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
     assert not any_open(without, ["2620:fe::fe"], 443)
+
+
+# -- the watch ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a program that does this much in place of the box's own; nothing else here is called."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+
+    def put(name: str, text: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    return put
+
+
+def watched(tmp_path: Path, age: float | None) -> Settings:
+    """A box with guests, whose watch wrote its file so many seconds ago; None: there is none."""
+    settings = Settings(state=str(tmp_path / "state"))
+    if age is not None:
+        path = state_path(settings)
+        path.parent.mkdir()
+        write_counters(path, Counters())
+        os.utime(path, (time.time() - age,) * 2)
+    return settings
+
+
+@pytest.mark.parametrize("age", [None, 600.0, -600.0])
+def test_a_watch_that_is_to_run_and_does_not_is_told(
+    tmp_path: Path, program: Callable[[str, str], None], age: float | None
+) -> None:
+    program("systemctl", '[ "$*" = "is-enabled wificrm-watch.service" ]')
+    [found] = look_at_watch(watched(tmp_path, age))
+    assert (found.what, found.state) == ("watch", "warning")
+    assert "systemctl start wificrm-watch; journalctl -u wificrm-watch says why" in found.todo
+    assert "systemctl disable --now wificrm-watch" in found.todo
+
+
+@pytest.mark.parametrize(("age", "told"), [(None, "not used"), (600.0, "not used"), (30.0, "looks out")])
+@pytest.mark.parametrize("systemctl", ["exit 1", "echo disabled; exit 1", "echo 'No such file' >&2; exit 4"])
+def test_a_watch_that_nobody_has_set_up_is_not_missed(
+    tmp_path: Path, program: Callable[[str, str], None], age: float | None, told: str, systemctl: str
+) -> None:
+    program("systemctl", systemctl)
+    [found] = look_at_watch(watched(tmp_path, age))
+    assert found.state == "ok"
+    assert found.detail.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("uci", "state"), [("echo 0", "ok"), ("echo off", "ok"), ("echo 1", "warning"), ("exit 1", "warning")]
+)
+def test_on_openwrt_the_settings_say_whether_there_is_a_watch(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    program: Callable[[str, str], None],
+    uci: str,
+    state: str,
+) -> None:
+    for module in ("captive.doctor.watch", "crm.commands_here"):
+        monkeypatch.setattr(f"{module}.OPENWRT", tmp_path)
+    program("systemctl", "exit 1")
+    program("uci", f'[ "$*" = "-q get wificrm.main.watch" ] && {uci}')
+    [found] = look_at_watch(watched(tmp_path, None))
+    assert found.state == state
+    assert "systemctl" not in found.todo
+
+
+def test_where_there_is_nobody_to_hear_there_is_no_watch(
+    tmp_path: Path, program: Callable[[str, str], None]
+) -> None:
+    program("systemctl", "exit 0")
+    assert look_at_watch(msgspec.structs.replace(watched(tmp_path, None), networks=())) == []
+    assert look_at_watch(demo_settings(8000, tmp_path)) == []
 
 
 # -- stores ---------------------------------------------------------------------------------------
