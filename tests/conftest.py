@@ -4,18 +4,29 @@ import asyncio
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import text
 
 from crm.engines import make_engine
 from crm.migrate import migrate
 from crm.store import Store, open_store
+from tests.free_ports import free_port
+
+# A run tries the same examples as the one before and minds no busy machine; who looks for others asks for them:
+# pytest --hypothesis-profile=search
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+)
+settings.register_profile(
+    "search", settings.get_profile("steady"), derandomize=False, max_examples=5_000, print_blob=True
+)
+settings.load_profile("steady")
 
 POSTGRES_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -29,9 +40,7 @@ def postgres_server() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="wificrm-postgres-"))
     user = pwd.getpwnam("postgres")
     os.chown(home, user.pw_uid, user.pw_gid)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     binary = POSTGRES_BIN[-1]
     as_postgres: list[str | Path] = [
         "setpriv",

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ import pytest
 
 from crm.settings import Settings
 from crm.settings_file import parse_settings
+from tests.waiting import LONG
 
 MAC = "02:00:00:00:00:01"
 BOX4, BOX6 = "192.168.50.1", "fd50:7c3a:1::1"
@@ -144,7 +146,7 @@ class SmallVenue:
         )
         assert process.stdout
         self._stack.callback(process.stdout.close)
-        self._stack.callback(process.wait, 5)
+        self._stack.callback(process.wait, LONG)
         self._stack.callback(process.kill)
         heard = ""
         for line in process.stdout:
@@ -298,7 +300,7 @@ def _hang_up(listener: socket.socket, thread: threading.Thread) -> None:
     thread.join(1)
 
 
-def eventually(holds: Callable[[], object], seconds: float = 5) -> bool:
+def eventually(holds: Callable[[], object], seconds: float = LONG) -> bool:
     """Whether *holds* comes true within *seconds*."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -306,6 +308,14 @@ def eventually(holds: Callable[[], object], seconds: float = 5) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that everybody may walk through; pytest's own is closed to others by every run that begins."""
+    with tempfile.TemporaryDirectory(prefix="wificrm-venue-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from scapy.packet import Packet
 from captive.advertise.advertisement import MAX_ASKERS, MIN_APART
 from captive.advertise.advertiser import ANNOUNCED
 from tests.captive.small_venue import MAC, SmallVenue, eventually, needs_root, small_venue
+from tests.waiting import LONG
 
 pytestmark = [needs_root, pytest.mark.lab]
 
@@ -57,7 +58,7 @@ def advertising(venue: SmallVenue, api: str = "") -> Iterator[Popen[str]]:
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(LONG)
 
 
 class Ear:
@@ -74,7 +75,7 @@ class Ear:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def next(self, timeout: float = 6, accept: Callable[[Packet], bool] = lambda _: True) -> Packet:
+    def next(self, timeout: float = LONG / 2, accept: Callable[[Packet], bool] = lambda _: True) -> Packet:
         """The next advertisement that *accept* takes. Raises TimeoutError."""
         until = time.monotonic() + timeout
         while (left := until - time.monotonic()) > 0:
@@ -128,7 +129,7 @@ def test_who_asks_is_answered_alone_and_at_once(venue: SmallVenue):
     with Ear(venue) as ear, advertising(venue, API):
         ear.next()
         ear.say(bytes(ask()))
-        answer = ear.next(2)
+        answer = ear.next()
         assert (answer.dst, answer[IPv6].dst) == (MAC, "fe80::77")
         assert names_the_portal(answer)
 
@@ -182,13 +183,13 @@ def test_an_interface_may_go_and_come(venue: SmallVenue):
         venue.box.ip("link set port0 down")
         time.sleep(1.5)
         venue.box.ip("link set port0 up")
-        assert ear.next(8).dst == ALL_NODES_MAC
+        assert ear.next().dst == ALL_NODES_MAC
         venue.box.ip("link delete br-guest")
         time.sleep(1.5)
         venue.box.ip(
             "link add br-guest type bridge", "link set br-guest up", "link set port0 master br-guest"
         )
-        assert ear.next(8)[ICMPv6ND_RA].routerlifetime == 1800
+        assert ear.next()[ICMPv6ND_RA].routerlifetime == 1800
         ear.say(bytes(ask()))
         ear.next(accept=lambda frame: frame[IPv6].dst == "fe80::77")
         assert process.poll() is None

@@ -11,7 +11,7 @@ import pytest
 
 from captive.box import box
 from crm.settings import Settings
-from tests.captive.small_venue import BOX4, SmallVenue, eventually, needs_root, small_venue
+from tests.captive.small_venue import BOX4, SmallVenue, eventually, needs_root, public_folder, small_venue
 
 pytestmark = [needs_root, pytest.mark.lab]
 
@@ -299,14 +299,11 @@ def test_check_finds_a_certificate_that_is_not_there(venue: SmallVenue):
     assert "the portal's certificate: /no/such: No such file" in command(venue, "check")
 
 
-def test_without_privileges_each_verb_says_so(venue: SmallVenue):
+def test_without_privileges_each_verb_says_so():
     script = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all --no-new-privs"
-    venue.folder.parent.chmod(0o755)
-    for path in (venue.folder, *venue.folder.parents):
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(path.stat().st_mode | 0o011)
-    python = venue._python("box.apply(settings)")
-    done = venue.box.run(*script.split(), *python, check=False)
+    with public_folder() as folder, small_venue(folder) as venue:
+        python = venue._python("box.apply(settings)")
+        done = venue.box.run(*script.split(), *python, check=False)
     assert "SetupError" in done.stderr
     assert "run as root" in done.stderr
 

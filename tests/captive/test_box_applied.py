@@ -11,6 +11,7 @@ import pytest
 from captive.box.applied import MEMORY, Memory, Wish, mark_of
 from crm.settings import Network, Settings
 from tests.captive.small_venue import SmallVenue, eventually, needs_root, small_venue
+from tests.waiting import LONG
 
 WATCH = (
     "import asyncio; from captive.box import watch; watch.UP_SECONDS = watch.LOOK_SECONDS = 0.2;"
@@ -59,7 +60,7 @@ def test_gate_and_watch_leave_what_was_applied_and_end_to_be_started_with_it(ven
     )
     wificrm(venue, "gateway", "apply")
     assert wificrm(venue, "gateway", "check").stdout == "nothing to complain of\n"
-    assert eventually(lambda: None not in (gate.poll(), watch.poll()), seconds=10)
+    assert eventually(lambda: None not in (gate.poll(), watch.poll()))
     assert (gate.wait(), watch.wait()) == (0, 0)
     assert "other settings were applied" in gate.stdout.read()
     assert "spent_up_guest_7" in ruleset(venue)
@@ -96,7 +97,7 @@ def test_a_process_without_work_ends_when_there_is_some(venue: SmallVenue):
     assert "no guests of its own" in gate.stdout.readline()
     venue.config.write_text(text)
     wificrm(venue, "gateway", "apply")
-    assert gate.wait(10) == 0
+    assert gate.wait(LONG) == 0
     gate.stdout.close()
 
 

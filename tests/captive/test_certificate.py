@@ -273,8 +273,11 @@ class TestFollowing:
     def test_the_log_is_told_once_a_day_that_the_end_is_near(
         self, files: Settings, authority: Authority, monkeypatch: pytest.MonkeyPatch
     ):
-        put(files, authority.issue("soon", NAME, days=(-1, 3.5)))
-        now = time.time() // 86_400 * 86_400 + 100
+        # Counted from the morning: three and a half days from an evening are four from the morning before.
+        morning = time.time() // 86_400 * 86_400 + 100
+        since = (time.time() - morning) / 86_400
+        put(files, authority.issue("soon", NAME, days=(-1, 3.5 - since)))
+        now = morning
         monkeypatch.setattr("captive.certificate.time.time", lambda: now)
         with capture_logs() as said:
             followed = Certificate(files)

@@ -1,6 +1,5 @@
 """Clocks that are wrong: a router without a battery wakes up in 1970, somebody sets the clock, midnight comes."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +17,7 @@ from crm.settings import Grant, Network
 from crm.store import Store, open_store
 from crm.times import UNDATED
 from tests.captive.portal_app import Clock, portal_at
+from tests.waiting import until
 
 DEVICE, OTHER = (device_key("guest", f"02:00:00:00:00:0{digit}") for digit in "ab")
 TODAY = date(2026, 11, 22)
@@ -156,13 +156,12 @@ async def test_answers_of_1970_are_kept_and_dated_when_the_clock_is_set(tmp_path
         clock.now = NOON
         store = open_store(portal.settings.store.crm)
         try:
-            days: list[tuple[object, ...]] = []
-            for _ in range(100):
-                days = await rows(store, "SELECT day, n FROM daily_funnel WHERE step = 'started'")
-                if days == [("2026-11-22", 2)]:
-                    break
-                await asyncio.sleep(0.1)
-            assert days == [("2026-11-22", 2)]
+
+            async def dated() -> bool:
+                found = await rows(store, "SELECT day, n FROM daily_funnel WHERE step = 'started'")
+                return found == [("2026-11-22", 2)]
+
+            await until(dated)
             assert await rows(store, "SELECT DISTINCT day, daypart FROM response") == [("2026-11-22", 1)]
             assert await rows(store, "SELECT DISTINCT month, hour FROM monthly_hour") == [("2026-11-01", 12)]
             page = await midway.post("/vi/survey/A1", r=token, value="5")

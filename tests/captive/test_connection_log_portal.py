@@ -1,6 +1,5 @@
 """The connection log in a running portal: what a guest's day leaves there, and that it never disturbs a guest."""
 
-import asyncio
 import sqlite3
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from crm.errors import SetupError
 from crm.settings import ConnectionLogSection
 from crm.store import open_store
 from tests.captive.portal_app import Clock, Guest, Portal, portal_at
+from tests.waiting import until
 
 PRIVATE = PrivateKey.generate()
 
@@ -46,9 +46,11 @@ async def send_away(portal: Portal, guest: Guest) -> None:
     async with access.begin() as conn:
         await insert_wishes(conn, [f"guest {guest.address}"], "end")
     await access.close()
-    async with asyncio.timeout(10):
-        while (await guest.get("/vi/online")).status == 200:
-            await asyncio.sleep(0.02)
+
+    async def gone() -> bool:
+        return (await guest.get("/vi/online")).status != 200
+
+    await until(gone)
 
 
 @pytest.fixture(autouse=True)
@@ -156,9 +158,6 @@ async def test_the_portal_removes_what_is_old_also_when_the_log_is_off(
     with opened(file, create=True) as conn, transaction(conn):
         insert_records(conn, [(date(2025, 1, 1), b"old"), (date(2026, 11, 20), b"new")])
     clock = Clock(datetime(2026, 11, 20, 3, 0, tzinfo=UTC))
-    async with portal_at(tmp_path, clock, connection_log=section(tmp_path, enabled=False)) as portal:
-        for _ in range(500):
-            await portal.guest().get("/vi/rules")
-            if len(sqlite3.connect(file).execute("SELECT 1 FROM record").fetchall()) == 1:
-                break
+    async with portal_at(tmp_path, clock, connection_log=section(tmp_path, enabled=False)):
+        await until(lambda: len(sqlite3.connect(file).execute("SELECT 1 FROM record").fetchall()) == 1)
     assert sqlite3.connect(file).execute("SELECT sealed FROM record").fetchall() == [(b"new",)]

@@ -1,6 +1,5 @@
 """What guests meet of the terms: refusals in words, what is left of a lease, staying longer, answering later."""
 
-import asyncio
 import contextlib
 import re
 import sqlite3
@@ -15,6 +14,7 @@ from captive.gateway import Lease, OpenGateway
 from captive.grants import book, grants
 from crm.settings import Grant, Network
 from tests.captive.portal_app import Clock, Guest, Page, Portal, portal_at
+from tests.waiting import until
 
 MB = 1_000_000
 SKIP = "Skip, go online now"
@@ -124,12 +124,12 @@ async def test_a_skip_from_an_old_page_leads_to_the_reason(tmp_path: Path, watch
 
 async def until_ended(portal: Portal) -> None:
     """Wait for the regular look that ends what has run out."""
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store:
-                if not store.execute('SELECT 1 FROM "grant"').fetchall():
-                    return
-            await asyncio.sleep(0.05)
+
+    def ended() -> bool:
+        with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store:
+            return not store.execute('SELECT 1 FROM "grant"').fetchall()
+
+    await until(ended)
 
 
 async def test_the_days_time_used_up_is_told_with_its_measure(tmp_path: Path, watch: Watch) -> None:
@@ -202,9 +202,11 @@ class Taken:
 
 
 async def eventually(guest: Guest, words: str) -> None:
-    async with asyncio.timeout(20):
-        while words not in (await online(guest)).text:
-            await asyncio.sleep(0.1)
+
+    async def said() -> bool:
+        return words in (await online(guest)).text
+
+    await until(said)
 
 
 # -- online ---------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """A guest's journey through the running portal, with real stores and the open gateway."""
 
-import asyncio
 import hmac
 import sqlite3
 import uuid
@@ -10,11 +9,13 @@ from typing import Any
 
 import pytest
 
+import captive.app
 from captive.certificate import API_PATH
 from captive.kernel.neighbours import Loopback
 from crm import tokens
 from crm.settings import secret
 from tests.captive.portal_app import Clock, Portal, portal_at
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -32,39 +33,41 @@ def answers(portal: Portal) -> list[str]:
     return sorted(text for (text,) in rows(portal, "SELECT answers FROM response"))
 
 
-async def funnel(portal: Portal) -> dict[str, int]:
-    await asyncio.sleep(0.2)  # pages shown are counted without anybody waiting for it
+def funnel(portal: Portal) -> dict[str, int]:
+    """Pages shown are counted without anybody waiting for it: all are, once the portal has ended."""
     return dict(rows(portal, "SELECT step, sum(n) FROM daily_funnel GROUP BY step"))
 
 
-async def test_every_tap_is_stored_before_the_next_question(portal: Portal) -> None:
-    guest = portal.guest()
-    first = await guest.get("/vi")
-    reply = await guest.post("/vi/survey/A0", r=first.token, value="done")
-    assert reply.status == 303
-    assert reply.location == f"/vi/survey/A1?r={first.token}"
-    assert answers(portal) == ['{"A0": "done"}']
-    assert (await guest.get("/vi/online")).location == "/vi", "not online yet"
+async def test_every_tap_is_stored_before_the_next_question(tmp_path: Path) -> None:
+    async with portal_at(tmp_path, Clock()) as portal:
+        guest = portal.guest()
+        first = await guest.get("/vi")
+        reply = await guest.post("/vi/survey/A0", r=first.token, value="done")
+        assert reply.status == 303
+        assert reply.location == f"/vi/survey/A1?r={first.token}"
+        assert answers(portal) == ['{"A0": "done"}']
+        assert (await guest.get("/vi/online")).location == "/vi", "not online yet"
 
-    await guest.post("/vi/survey/A1", r=first.token, value="5")
-    await guest.post("/vi/survey/A2", r=first.token, value="nothing")
-    reply = await guest.post("/vi/survey/A4", r=first.token, value="Rất tốt, gọi tôi 0912 345 678")
-    assert reply.location == "/vi/online"
-    [stored] = answers(portal)
-    assert "0912" not in stored
-    assert "A4" in stored
-    online = await guest.get("/vi/online")
-    assert online.status == 200
-    assert "Ông/bà đã vào mạng" in online.text
-    assert await funnel(portal) == {"shown": 1, "started": 1, "completed": 1}
+        await guest.post("/vi/survey/A1", r=first.token, value="5")
+        await guest.post("/vi/survey/A2", r=first.token, value="nothing")
+        reply = await guest.post("/vi/survey/A4", r=first.token, value="Rất tốt, gọi tôi 0912 345 678")
+        assert reply.location == "/vi/online"
+        [stored] = answers(portal)
+        assert "0912" not in stored
+        assert "A4" in stored
+        online = await guest.get("/vi/online")
+        assert online.status == 200
+        assert "Ông/bà đã vào mạng" in online.text
+    assert funnel(portal) == {"shown": 1, "started": 1, "completed": 1}
 
 
-async def test_who_looks_without_reading_was_shown_nothing(portal: Portal) -> None:
-    guest = portal.guest()
-    assert (await guest.head("/vi")).status == 200
-    assert await funnel(portal) == {}
-    assert (await guest.get("/vi")).token
-    assert await funnel(portal) == {"shown": 1}
+async def test_who_looks_without_reading_was_shown_nothing(tmp_path: Path) -> None:
+    async with portal_at(tmp_path, Clock()) as portal:
+        assert (await portal.guest().head("/vi")).status == 200
+    assert funnel(portal) == {}
+    async with portal_at(tmp_path, Clock()) as portal:
+        assert (await portal.guest().get("/vi")).token
+    assert funnel(portal) == {"shown": 1}
 
 
 async def test_the_page_is_compressed_for_who_takes_that_only(portal: Portal) -> None:
@@ -76,23 +79,25 @@ async def test_the_page_is_compressed_for_who_takes_that_only(portal: Portal) ->
         assert page.token
 
 
-async def test_skip_brings_online_just_as_answering_does(portal: Portal) -> None:
-    guest = portal.guest()
-    page = await guest.get("/en")
-    reply = await guest.post("/en/skip", r=page.token)
-    assert (reply.status, reply.location) == (303, "/en/online")
-    assert "You are online" in (await guest.get("/en/online")).text
-    assert answers(portal) == []
-    assert await funnel(portal) == {"shown": 1, "skipped": 1}
+async def test_skip_brings_online_just_as_answering_does(tmp_path: Path) -> None:
+    async with portal_at(tmp_path, Clock()) as portal:
+        guest = portal.guest()
+        page = await guest.get("/en")
+        reply = await guest.post("/en/skip", r=page.token)
+        assert (reply.status, reply.location) == (303, "/en/online")
+        assert "You are online" in (await guest.get("/en/online")).text
+        assert answers(portal) == []
+    assert funnel(portal) == {"shown": 1, "skipped": 1}
 
 
-async def test_who_leaves_half_way_leaves_the_answers_so_far_and_skip_is_then_no_skip(portal: Portal) -> None:
-    guest = portal.guest()
-    reply = await guest.answer("waiting")
-    assert reply.location.startswith("/vi/survey/A3")
-    await guest.post("/vi/skip")
-    assert answers(portal) == ['{"A0": "waiting"}']
-    assert await funnel(portal) == {"shown": 1, "started": 1}
+async def test_who_leaves_half_way_leaves_the_answers_so_far_and_skip_is_then_no_skip(tmp_path: Path) -> None:
+    async with portal_at(tmp_path, Clock()) as portal:
+        guest = portal.guest()
+        reply = await guest.answer("waiting")
+        assert reply.location.startswith("/vi/survey/A3")
+        await guest.post("/vi/skip")
+        assert answers(portal) == ['{"A0": "waiting"}']
+    assert funnel(portal) == {"shown": 1, "started": 1}
 
 
 async def test_going_back_and_changing_the_route_drops_what_is_not_asked_any_more(portal: Portal) -> None:
@@ -264,15 +269,21 @@ async def test_only_the_demo_lets_a_browser_play_another_phone(portal: Portal) -
     assert (await portal.guest().post("/vi/another-phone")).status == 404
 
 
-async def test_midnight_makes_everybody_a_new_guest_but_ends_no_grant(portal: Portal) -> None:
-    guest = portal.guest()
-    before = (await guest.get("/vi")).token
-    await guest.post("/vi/skip")
-    portal.clock.pass_by(hours=15)
-    await asyncio.sleep(2.5)  # the regular look sees the new day
-    assert (await guest.get("/")).location == "/vi/online"
-    online = await guest.get("/vi/online")
-    assert before not in online.text
+async def test_midnight_makes_everybody_a_new_guest_but_ends_no_grant(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(captive.app, "TICK", 0.1)
+    async with portal_at(tmp_path, Clock()) as portal:
+        guest = portal.guest()
+        before = (await guest.get("/vi")).token
+        await guest.post("/vi/skip")
+        portal.clock.pass_by(hours=15)
+
+        async def is_new() -> bool:
+            return before not in (await guest.get("/vi/online")).text
+
+        await until(is_new)  # once the regular look has seen the new day
+        assert (await guest.get("/")).location == "/vi/online"
 
 
 @pytest.mark.parametrize(

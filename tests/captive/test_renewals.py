@@ -2,14 +2,13 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 
-from tests.captive.small_venue import BOX4, SmallVenue, needs_root, small_venue
+from tests.captive.small_venue import BOX4, SmallVenue, eventually, needs_root, small_venue
 
 pytestmark = [needs_root, pytest.mark.lab]
 
@@ -44,9 +43,7 @@ def office(venue: SmallVenue, folder: Path) -> Iterator[None]:
     (folder / "other.conf").write_text(OTHER.format(folder=folder))
     with venue.box.start("dnsmasq", f"--conf-file={folder}/other.conf") as other:
         try:
-            until = time.monotonic() + 10
-            while ":67" not in venue.box.run("ss", "-lun").stdout and time.monotonic() < until:
-                time.sleep(0.05)
+            assert eventually(lambda: ":67" in venue.box.run("ss", "-lun").stdout)
             yield
         finally:
             other.kill()
@@ -57,7 +54,7 @@ def renew(venue: SmallVenue, address: str) -> bool:
     venue.phone.ip(f"address add {address}/24 dev wlan0")
     message = BOOTP(op=1, ciaddr=address, chaddr=b"\x02\0" + socket.inet_aton(address), xid=1)
     with venue.phone.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-        phone.settimeout(1)
+        phone.settimeout(10)
         phone.bind((address, 68))
         phone.sendto(bytes(message / DHCP(options=[("message-type", "request"), "end"])), (BOX4, 67))
         try:

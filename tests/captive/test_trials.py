@@ -15,6 +15,7 @@ from captive.grants.trials import GRANT_SECONDS, TRY
 from crm.settings import ConnectionLogSection, Grant, Network
 from crm.store import open_store
 from tests.captive.portal_app import Clock, Guest, Portal, portal_at
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +28,12 @@ async def wish(portal: Portal, guest: Guest, verb: str) -> None:
     access = open_store(portal.settings.store.access)
     async with access.begin() as conn:
         await insert_wishes(conn, [f"guest {guest.address}"], verb)
-    async with asyncio.timeout(10):
-        while True:
-            async with access.read() as conn:
-                if not await select_wishes(conn):
-                    break
-            await asyncio.sleep(0.02)
+
+    async def done() -> bool:
+        async with access.read() as conn:
+            return not await select_wishes(conn)
+
+    await until(done)
     await access.close()
 
 

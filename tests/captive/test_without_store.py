@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import os
-import random
-import socket
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -26,6 +24,8 @@ from crm.migrate import migrate
 from crm.settings import Network, StoreSection
 from crm.store import open_store
 from tests.captive.portal_app import Clock, Guest, portal_at
+from tests.free_ports import free_port
+from tests.waiting import until
 
 DAY = date(2026, 11, 20)  # of `Clock`
 
@@ -34,16 +34,6 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk o
 
 def device(number: int) -> str:
     return device_key("guest", f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}")
-
-
-def quiet_port() -> int:
-    """A port that is free, as is the next, and that no outgoing connection takes in the meantime."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            two.bind(("127.0.0.1", port + 1))
-            return port
 
 
 async def book(dsn: str, kernel: OpenGateway, clock: Clock) -> tuple[Grants, Callable[[], Awaitable[None]]]:
@@ -58,14 +48,6 @@ async def book(dsn: str, kernel: OpenGateway, clock: Clock) -> tuple[Grants, Cal
 def stored(path: Path, query: str = 'SELECT device FROM "grant"') -> list[Any]:
     with contextlib.closing(sqlite3.connect(path)) as store:
         return [row[0] for row in store.execute(query)]
-
-
-async def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    for _ in range(int(seconds * 10)):
-        if holds():
-            return
-        await asyncio.sleep(0.1)
-    raise AssertionError("it did not come about")
 
 
 @pytest.fixture
@@ -160,7 +142,7 @@ async def test_an_answer_that_finds_no_room_is_told_and_the_way_online_is_open(s
 @contextlib.asynccontextmanager
 async def portal_in(folder: Path, **store: str) -> AsyncIterator[list[Guest]]:
     """``wificrm serve`` as it starts on whatever is in *folder*; guests one after the other."""
-    settings = demo_settings(quiet_port(), folder)
+    settings = demo_settings(free_port(), folder)
     settings = msgspec.structs.replace(
         settings, store=StoreSection(**{**msgspec.structs.asdict(settings.store), **store})
     )
@@ -258,7 +240,7 @@ class Wire:
     """A line to a database server that can be cut and mended."""
 
     def __init__(self, port: int) -> None:
-        self.port, self._to = quiet_port(), port
+        self.port, self._to = free_port(), port
         self._server: asyncio.Server | None = None
         self._ends: set[asyncio.StreamWriter] = set()
 

@@ -1,11 +1,14 @@
 """The worst of the last minutes is told, and forgotten after a while."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from crm.pace import SPAN, Pace, Worst
 from crm.store import Store
+from tests.waiting import LONG, until
 
 
 def test_the_worst_of_the_span_and_of_the_one_before() -> None:
@@ -21,17 +24,22 @@ def test_the_worst_of_the_span_and_of_the_one_before() -> None:
 
 
 async def test_a_store_tells_how_long_its_writers_wait(store: Store) -> None:
-    def slowly(_conn: Connection, items: object) -> list[None]:
-        loop.call_soon_threadsafe(lambda: None)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.3), loop).result()
-        return [None] * len(items)  # type: ignore[arg-type]
+    under_way, go_on = threading.Event(), threading.Event()
 
-    loop = asyncio.get_running_loop()
+    def slowly(_conn: Connection, items: Sequence[int]) -> list[None]:
+        under_way.set()
+        assert go_on.wait(LONG)
+        return [None] * len(items)
+
     assert store.worst() == Worst()
     first = asyncio.create_task(store.write(slowly, 1))
-    await asyncio.sleep(0.1)  # the second comes while the first is under way, so it waits for the next commit
-    await asyncio.gather(first, store.write(slowly, 2))
+    await until(under_way.is_set)
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(store.write(slowly, 2))  # waits for the next commit
+    await asyncio.sleep(0.2)
+    go_on.set()
+    await asyncio.gather(first, second)
     worst = store.worst()
     assert worst.took >= 0.3
-    assert 0.1 <= worst.waited < worst.took
+    assert 0.2 <= worst.waited < worst.took
     assert not store.failing

@@ -12,6 +12,7 @@ from crm.engines import store_url
 from crm.errors import SetupError
 from crm.store import Store, StoreBusyError, open_store
 from crm.tables import venue
+from tests.waiting import LONG, until
 
 BATCHES: list[int] = []
 
@@ -113,11 +114,7 @@ async def test_the_log_of_commits_is_emptied_when_idle_and_under_load(sqlite_dsn
         emptied += log.stat().st_size == 0
         await asyncio.sleep(0.03)
     assert emptied or log.stat().st_size < 60 * 4096, "a second of steady writing emptied it at least once"
-    for _ in range(100):
-        await asyncio.sleep(0.02)
-        if log.stat().st_size == 0:
-            break
-    assert log.stat().st_size == 0
+    await until(lambda: log.stat().st_size == 0)
     await store.close()
 
 
@@ -127,10 +124,9 @@ async def test_a_long_reader_keeps_nobody_from_writing(sqlite_dsn: str) -> None:
     async with store.read() as conn:
         await conn.execute(select(venue))
         for number in range(5):
-            await asyncio.wait_for(store.write(add, f"V{number}"), 5)
+            await asyncio.wait_for(store.write(add, f"V{number}"), LONG)
             await asyncio.sleep(0.1)
-    await asyncio.sleep(0.3)
-    assert Path(sqlite_dsn + "-wal").stat().st_size == 0
+    await until(lambda: Path(sqlite_dsn + "-wal").stat().st_size == 0)
     await store.close()
 
 

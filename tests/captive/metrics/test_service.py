@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 from sqlalchemy import Connection
@@ -35,6 +36,7 @@ from crm.store import Store
 from tests.captive.metrics.scrapes import Samples, read, value
 from tests.captive.portal_app import Clock, Portal, portal_at
 from tests.free_ports import free_port
+from tests.waiting import LONG, until
 
 
 @pytest.fixture
@@ -241,14 +243,19 @@ async def test_connections_are_bounded_and_nothing_but_get_is_answered(tmp_path:
     async with portal_at(tmp_path, Clock(), metrics=free_port()) as portal:
         port = portal.settings.metrics.port
         held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(listener.MAX_CONNECTIONS + 5)]
-        await asyncio.sleep(0.1)
         refused = [
-            await asyncio.wait_for(reader.read(1), 5) for reader, _ in held[listener.MAX_CONNECTIONS :]
+            await asyncio.wait_for(reader.read(1), LONG) for reader, _ in held[listener.MAX_CONNECTIONS :]
         ]
         assert refused == [b""] * 5
         for _, writer in held:
             writer.close()
-        await asyncio.sleep(0.1)
+
+        async def answered() -> bool:
+            with contextlib.suppress(aiohttp.ClientError):
+                return (await portal.told("/healthz")).status == 200
+            return False
+
+        await until(answered)  # once it has noticed that they are gone
         for request in (b"POST /metrics HTTP/1.1", b"GET /vi HTTP/1.1", b"GET /metrics/../vi HTTP/1.1"):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(request + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
@@ -301,8 +308,11 @@ async def test_a_disk_or_a_store_that_hangs_holds_up_no_scrape(
             assert ("wificrm_store_free_bytes", (("store", "crm"),)) not in samples
         assert sorted(asked) == ["disk", "store"], "and takes one thread, one connection"
         healed.set()
-        await asyncio.sleep(0.1)
-        assert value(await scrape(portal), "wificrm_store_free_bytes", store="crm") > 0
+
+        async def told() -> bool:
+            return ("wificrm_store_free_bytes", (("store", "crm"),)) in await scrape(portal)
+
+        await until(told)
 
 
 async def test_an_unset_clock_and_opening_hours_are_told(tmp_path: Path, parts: list[Sources]) -> None:

@@ -14,6 +14,7 @@ import captive.connection_limits
 import captive.portal.listening
 import captive.routers.listener
 from tests.captive.routers.thin_portal import NAME, ThinPortal
+from tests.waiting import LONG, until
 
 
 @asynccontextmanager
@@ -28,7 +29,7 @@ async def raw(portal: ThinPortal) -> AsyncIterator[tuple[asyncio.StreamReader, a
         writer.close()
 
 
-async def said(reader: asyncio.StreamReader, seconds: float = 10) -> bytes:
+async def said(reader: asyncio.StreamReader, seconds: float = LONG) -> bytes:
     """All that comes until the connection ends."""
     found = b""
     async with asyncio.timeout(seconds):
@@ -43,14 +44,13 @@ async def said(reader: asyncio.StreamReader, seconds: float = 10) -> bytes:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(captive.connection_limits, "LOOK_EVERY", 0.1)
-    for name, seconds in (("BODY_SECONDS", 0.5), ("LINGER_SECONDS", 0.2)):
-        monkeypatch.setattr(captive.routers.listener, name, seconds)
+    monkeypatch.setattr(captive.routers.listener, "LINGER_SECONDS", 0.2)
 
 
 @pytest.fixture
 def short_lived(short: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(captive.routers.listener, "LIFE", 0.5)
-    monkeypatch.setattr(captive.portal.listening, "LIFE", 0.5)
+    monkeypatch.setattr(captive.routers.listener, "LIFE", 2.0)  # time for a handshake on a busy machine
+    monkeypatch.setattr(captive.portal.listening, "LIFE", 2.0)
 
 
 async def test_a_stream_outlives_what_ends_other_connections(short_lived: None, portal: ThinPortal) -> None:
@@ -58,13 +58,16 @@ async def test_a_stream_outlives_what_ends_other_connections(short_lived: None, 
     await router.connect()
     async with raw(portal) as (reader, writer):
         writer.write(b"GET /router/v1/chall")
-        assert await said(reader, 5) == b""
+        assert await said(reader) == b""
     assert router.ended == ""
     await router.report()
     assert router.ended == ""
 
 
-async def test_a_body_that_dribbles_is_cut(short: None, portal: ThinPortal) -> None:
+async def test_a_body_that_dribbles_is_cut(
+    short: None, portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captive.routers.listener, "BODY_SECONDS", 0.5)
     async with raw(portal) as (reader, writer):
         writer.write(
             b"POST /router/v1/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300\r\n\r\nhall1"
@@ -111,20 +114,23 @@ async def test_a_crowd_of_strangers_keeps_no_router_out(few: None, portal: ThinP
         for each in crowd
     ]
     await second.connect()
-    await asyncio.sleep(0.5)
-    assert (first.ended, second.ended) == ("", "")
-    await first.report()
-    gone = 0
     for each in shaken:
         each.setblocking(False)
-        try:
-            gone += each.recv(1) == b""
-        except ssl.SSLWantReadError:
-            pass
-        except OSError:
-            gone += 1
+    await until(lambda: sum(map(is_over, shaken)) >= 2)
+    assert (first.ended, second.ended) == ("", "")
+    await first.report()
+    for each in shaken:
         each.close()
-    assert gone >= 2
+
+
+def is_over(connection: ssl.SSLSocket) -> bool:
+    """Whether the other side has hung up."""
+    try:
+        return connection.recv(1) == b""
+    except ssl.SSLWantReadError:
+        return False
+    except OSError:
+        return True
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A portal for thin routers only: their test doubles, and phones that know it by cookie."""
 
-import asyncio
 import contextlib
 import sqlite3
 import ssl
@@ -21,6 +20,7 @@ from tests.captive.portal_app import Clock, Page
 from tests.free_ports import free_ports
 from tests.lab.certificates import Authority
 from tests.lab.thin_client import ThinRouter
+from tests.waiting import until
 
 NAME = "portal.lab"
 HALLS = (Router(name="hall1"), Router(name="hall2", questionnaire="chuan"))
@@ -143,6 +143,4 @@ async def end(portal: ThinPortal, phone: Phone) -> None:
     """The technician ends the grant of *phone*; returns when the portal has done it."""
     with sqlite3.connect(portal.settings.store.access) as store:
         store.execute("INSERT INTO wish (device, verb) VALUES (?, 'end')", (f"hall1 {phone.mac}",))
-    async with asyncio.timeout(5):
-        while f"hall1 {phone.mac}" in taken(portal):
-            await asyncio.sleep(0.05)
+    await until(lambda: f"hall1 {phone.mac}" not in taken(portal))

@@ -22,7 +22,8 @@ from captive.watch.watcher import Reporter
 from crm.settings import Settings, Venue, Watch
 from tests.captive.small_venue import SmallVenue, eventually, needs_root, small_venue
 from tests.captive.watch import packets
-from tests.captive.watch.test_webhook import Receiver, receiving, until
+from tests.captive.watch.test_webhook import Receiver, receiving
+from tests.waiting import LONG, until
 
 NONE = {kind.value: 0 for kind in AlertKind}
 PLACE = Place("guest", "wlan1")
@@ -163,16 +164,16 @@ def test_a_technician_at_a_terminal_sees_the_mac_and_the_server_and_nothing_is_k
         return words in said
 
     try:
-        assert eventually(lambda: hears("Listening at port0"), 30), said
+        assert eventually(lambda: hears("Listening at port0")), said
         assert "personal data" in said
         with venue.phone.socket(17, 3) as sock:  # AF_PACKET, SOCK_RAW
             sock.bind(("wlan0", 0))
             sock.send(packets.offer(server="10.1.2.3"))
-        assert eventually(lambda: hears("server 10.1.2.3, router 10.1.2.3"), 10), said
+        assert eventually(lambda: hears("server 10.1.2.3, router 10.1.2.3")), said
         assert f"rogue_dhcp dhcp4  port0 (guest)  {packets.MAC}  1" in said
     finally:
         shown.terminate()
-        assert shown.wait(10) == 0
+        assert shown.wait(LONG) == 0
         os.close(ours)
     assert [path.name for path in venue.folder.iterdir()] == ["wificrm.toml"]
 
@@ -193,18 +194,18 @@ def test_ports_may_come_and_go_and_an_interface_may_be_no_bridge(venue: SmallVen
         return bool(counters["seen"].get("rogue_ra", 0) >= plugged)
 
     try:
-        assert eventually((watch / "watch.json").exists, 20)
+        assert eventually((watch / "watch.json").exists)
         for times in (1, 2):
             plugged = time.time()
             venue.box.ip(
                 f"link add port9 type veth peer name desk0 netns {venue.phone.name}", "link set port9 up"
             )
             venue.phone.ip("link set desk0 up")
-            assert eventually(partial(seen_since, plugged), 15), times
+            assert eventually(partial(seen_since, plugged)), times
             venue.box.ip("link delete port9")
         assert process.poll() is None
     finally:
         process.terminate()
-        told, _ = process.communicate(timeout=10)
+        told, _ = process.communicate(timeout=LONG)
     assert "ports='none yet'" in told
     assert "port='port9'" in told

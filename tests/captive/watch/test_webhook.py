@@ -12,7 +12,9 @@ from aiohttp import web
 
 from captive.watch import webhook
 from captive.watch.webhook import MAX_WAITING, Webhook
+from tests.free_ports import free_port
 from tests.lab.certificates import Authority
+from tests.waiting import LONG, until
 
 SOON = (0.02, 0.05)
 
@@ -25,7 +27,7 @@ class Receiver:
         self.asked = 0
         self._statuses, self._context = list(statuses), context
         self._runner: web.AppRunner | None = None
-        self.port = 0
+        self.port = free_port()  # it comes back there
 
     async def start(self) -> None:
         app = web.Application()
@@ -34,7 +36,6 @@ class Receiver:
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._context)
         await site.start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         if self._runner:
@@ -63,12 +64,6 @@ async def receiving(*statuses: int, context: ssl.SSLContext | None = None) -> As
         await receiver.stop()
 
 
-async def until(holds: Any, seconds: float = 10) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.01)
-
-
 async def test_messages_arrive_in_order():
     async with receiving() as receiver:
         hook = Webhook(receiver.address, SOON)
@@ -84,7 +79,15 @@ async def test_a_server_that_is_away_gets_its_message_later(capsys: pytest.Captu
         pass
     hook = Webhook(receiver.address, SOON)
     hook.post({"n": 1})
-    await asyncio.sleep(0.3)
+    said = ""
+
+    def has_failed() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "takes no message" in said
+
+    await until(has_failed)
+    await asyncio.sleep(0.1)  # more attempts
     await receiver.start()
     try:
         await until(lambda: receiver.got)
@@ -94,7 +97,7 @@ async def test_a_server_that_is_away_gets_its_message_later(capsys: pytest.Captu
         await hook.close()
         await receiver.stop()
     assert receiver.got == [{"n": 1}, {"n": 2}]
-    said = capsys.readouterr().out
+    said += capsys.readouterr().out
     assert said.count("the webhook takes no message") == 1, "not once per attempt"
     assert "takes messages again" in said
     assert "/hook" not in said, "the path of an address is often its password"
@@ -133,7 +136,7 @@ async def test_only_the_latest_wait_and_posting_never_does():
     for number in range(MAX_WAITING + 50):
         hook.post({"n": number})
     assert [letter.body["n"] for letter in hook._waiting] == list(range(50, MAX_WAITING + 50))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LONG / 2):
         await hook.close(patience=0.1)
 
 
