@@ -4,29 +4,36 @@ from datetime import UTC, datetime
 
 from captive.advertise.advertiser import announced
 from captive.certificate import WARN_DAYS, Verdict, offered_api
+from captive.doctor.clock import is_right
 from captive.doctor.finding import Finding, Notes
 from crm.settings import Settings
-from crm.times import is_sound
 
 _PLAIN = "until then phones are redirected over plain http"
 
 
-def look_at_certificate(settings: Settings, verdict: Verdict) -> list[Finding]:
-    """What a phone makes of it (*verdict* of `captive.certificate.judge_served`), and whether all is told so."""
+def look_at_certificate(settings: Settings, verdict: Verdict, ahead: float | None = None) -> list[Finding]:
+    """What a phone makes of it (*verdict* of `captive.certificate.judge_served`), and whether all is told so.
+
+    *ahead* is how far the clock is known to be wrong: what looks expired need not be.
+    """
     notes = Notes()
     now = datetime.now(UTC)
+    can_tell = is_right(now, ahead)
     if not settings.tls:
         notes.warn(
             "certificate",
             "none: phones find the portal by redirect only (no RFC 8908 API)",
             "get one for a name of the centre's (docs: portal.name, portal.certificate)",
         )
-    elif not is_sound(now):
+    elif not can_tell:
         notes.skip("certificate", "while the clock is wrong, nobody can tell whether it holds")
     elif verdict.fault:
-        notes.fault(
-            "certificate", verdict.fault, f"put a good one into {settings.portal.certificate}; {_PLAIN}"
+        is_over = 0 < verdict.ends < now.timestamp() and ahead is None
+        first = (
+            f"see whether it is {now:%Y-%m-%d} at all, for nobody could be asked; then " if is_over else ""
         )
+        todo = f"{first}put a good one into {settings.portal.certificate}; {_PLAIN}"
+        notes.fault("certificate", verdict.fault, todo)
     elif (days := verdict.days(now.timestamp())) < WARN_DAYS:
         notes.warn("certificate", f"{days} days left", "see why it was not renewed")
     elif not verdict.public:
@@ -38,7 +45,7 @@ def look_at_certificate(settings: Settings, verdict: Verdict) -> list[Finding]:
         )
     else:
         notes.ok("certificate", f"{days} days left")
-    if settings.networks and settings.gate.gateway != "open" and is_sound(now):
+    if settings.networks and settings.gate.gateway != "open" and can_tell:
         _look_at_announced(notes, settings, verdict)
     return notes.findings
 

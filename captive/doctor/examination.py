@@ -11,6 +11,7 @@ from pathlib import Path
 
 from captive.certificate import Verdict, judge_served
 from captive.doctor.certificate import look_at_certificate
+from captive.doctor.clock import look_at_clock
 from captive.doctor.finding import Finding, Notes, Part
 from captive.doctor.join import join, others
 from captive.doctor.machine import look_at_machine
@@ -55,8 +56,10 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
             uplink, found = await asyncio.to_thread(look_at_uplink, settings)
             findings += found
     with _going_on(findings):
+        findings += look_at_clock(uplink.ahead)
+    with _going_on(findings):
         verdict = judge_served(settings)
-        findings += look_at_certificate(settings, verdict)
+        findings += look_at_certificate(settings, verdict, uplink.ahead)
     with _going_on(findings):
         findings += look_at_machine(settings)
     if parts:

@@ -1,18 +1,16 @@
-"""The machine below: its clock, its disk, the programs and the kernel it has."""
+"""The machine below: its disk, the programs and the kernel it has."""
 
 import os
 import platform
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 
 from captive.box.resolver import find_program
 from captive.doctor.finding import Finding, Notes
 from captive.store_care import sqlite_path
 from crm.settings import Settings
-from crm.times import SOUND_CLOCK
 
 LOW_DISK = 200 * 2**20
 """Bytes; below it SQLite may fail to commit within weeks of answers."""
@@ -30,24 +28,11 @@ _OLDEST_KERNEL, _EGRESS_KERNEL, _OLDEST_PYTHON = (5, 10), (5, 16), (3, 11)
 
 
 def look_at_machine(settings: Settings) -> list[Finding]:
-    """Clock, disk, versions."""
+    """Disk, versions."""
     notes = Notes()
-    _clock(notes)
     _disk(notes, settings)
     _versions(notes, settings)
     return notes.findings
-
-
-def _clock(notes: Notes) -> None:
-    now = datetime.now(UTC)
-    if now < SOUND_CLOCK:
-        notes.fault(
-            "clock",
-            f"shows {now:%Y-%m-%d}, a time in the past",
-            "set up NTP (systemd-timesyncd, chrony), or a battery; until then nothing is dated",
-        )
-    else:
-        notes.ok("clock", f"{now:%Y-%m-%d %H:%M} UTC")
 
 
 def _disk(notes: Notes, settings: Settings) -> None:

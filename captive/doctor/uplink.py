@@ -3,12 +3,14 @@
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from ipaddress import IPv6Network
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
+from captive.doctor.clock import how_far_ahead
 from captive.doctor.finding import Finding, Notes
 from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.handset import run_ip
@@ -53,6 +55,8 @@ class Uplink(msgspec.Struct, frozen=True):
     resolvers: bool
     tries: int = 2
     """How often a phone asks for a name before it counts as unanswered."""
+    ahead: float | None = None
+    """Seconds that this box's clock is ahead of theirs who were asked; None where nobody said."""
 
 
 def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
@@ -65,9 +69,9 @@ def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
         alive = [server for server, answer in asked.items() if answer.reply.code == NOERROR]
         pages = list(pool.map(lambda probe: _fetch(alive[0], probe), _SAMPLES)) if alive else []
     four, six = (each.result() for each in waiting)
-    own = any(
-        probe.is_online(page.status, page.body) for probe, page in zip(_SAMPLES, pages, strict=False) if page
-    )
+    answers = zip(_SAMPLES, pages, strict=False)
+    own = [page for probe, page in answers if page and probe.is_online(page.status, page.body)]
+    ahead = how_far_ahead(own, datetime.now(UTC))
     other = "" if own else next((_told(page) for page in pages if page and page.status in _PORTALS), "")
     if other:
         notes.fault(
@@ -77,11 +81,11 @@ def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
         )
         four = six = False
     else:
-        _tell_internet(notes, settings, four=four, own=own)
+        _tell_internet(notes, settings, four=four, own=bool(own))
         _tell_six(notes, settings, six=six)
     _tell_resolvers(notes, asked, reached=four or six or bool(other))
     slow = any(answer.seconds >= SLOW for answer in asked.values())
-    return Uplink(four, six, bool(alive), SLOW_TRIES if slow else 2), notes.findings
+    return Uplink(four, six, bool(alive), SLOW_TRIES if slow else 2, ahead), notes.findings
 
 
 def upstream_resolvers(settings: Settings) -> list[str]:

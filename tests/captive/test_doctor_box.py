@@ -13,6 +13,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +23,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from captive.certificate import Verdict
 from captive.demo import demo_settings
 from captive.doctor import examination, machine, processes, readiness, stores, trial, uplink
 from captive.doctor import join as joining
+from captive.doctor.certificate import look_at_certificate
+from captive.doctor.clock import how_far_ahead, look_at_clock
 from captive.doctor.examination import ITSELF, PLAYED, examine
 from captive.doctor.finding import Finding, Notes, as_text
 from captive.doctor.phone import dhcp
@@ -34,7 +39,7 @@ from captive.doctor.phone.web import Page
 from captive.doctor.trial import Trials
 from captive.doctor.watch import look_at_watch
 from captive.watch.state_file import Counters, state_path, write_counters
-from crm.settings import Gate, Metrics, Network, Settings, StoreSection, Uplink
+from crm.settings import Gate, Metrics, Network, Portal, Settings, StoreSection, Uplink
 from crm.store import open_store
 from tests.free_ports import free_port
 
@@ -287,6 +292,8 @@ class Way:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.families, self.pages, self.seconds = {4, 6}, "Internet", 0.0
         self._now = 0.0
+        self.dates = {"Apple": "", "Android": ""}
+        """What the makers' servers say of the time."""
         monkeypatch.setattr(uplink, "any_open", self._any_open)
         monkeypatch.setattr(uplink, "resolve", self._resolve)
         monkeypatch.setattr(uplink, "ask", self._ask)
@@ -302,6 +309,8 @@ class Way:
     def _ask(self, _make: object, _address: str, url: str, **_: object) -> Page:
         [probe] = {each.url: each for each in PROBES if each.url == url}.values()
         headers = http.client.HTTPMessage()
+        if date := self.dates["Apple" if "apple" in url else "Android"]:
+            headers["Date"] = date
         if self.pages == "Internet":
             return Page(probe.status, headers, probe.body)
         if self.pages == "in trouble":
@@ -354,6 +363,63 @@ def test_slow_resolvers_are_told_and_given_more_time(way: Way) -> None:
     assert told["the provider's resolvers"].state == "warning"
     assert "slow: 192.0.2.53#5353 (1.5 s)" in told["the provider's resolvers"].detail
     assert found.tries == 3
+
+
+# -- the clock ----------------------------------------------------------------------------------
+
+
+def dated(ago: float) -> str:
+    """A moment so many seconds ago, as servers write it."""
+    return format_datetime(datetime.now(UTC) - timedelta(seconds=ago), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("apple", "android", "state", "words"),
+    [
+        (0, 0, "ok", "UTC"),
+        (7 * 3600, 7 * 3600, "warning", "7 hours ahead of the Internet's"),
+        (20 * 365 * 86_400, 20 * 365 * 86_400, "fault", "7300 days ahead of the Internet's"),
+        (-90 * 86_400, "", "fault", "90 days behind the Internet's"),
+        (400 * 86_400, 4, "ok", "UTC"),  # one server alone is wrong
+        ("yesterday", "Sun, 99 Nov 2026 10:00:00 GMT", "ok", "UTC"),
+        ("", "", "ok", "UTC"),
+    ],
+)
+def test_a_clock_that_is_wrong_is_told_by_what_is_asked_anyway(
+    way: Way, apple: int | str, android: int | str, state: str, words: str
+) -> None:
+    told = {"Apple": apple, "Android": android}
+    way.dates = {name: dated(each) if isinstance(each, int) else each for name, each in told.items()}
+    [found] = look_at_clock(way.look()[0].ahead)
+    assert (found.what, found.state) == ("clock", state)
+    assert words in found.detail
+    assert bool(found.todo) == (state != "ok")
+
+
+def test_what_a_cache_has_kept_and_what_another_portal_says_is_not_the_time(way: Way) -> None:
+    headers = http.client.HTTPMessage()
+    headers["Date"], headers["Age"] = dated(86_400), "86390"
+    assert (ahead := how_far_ahead([Page(204, headers, "")], datetime.now(UTC))) is not None
+    assert 0 < ahead < 60
+    way.dates, way.pages = dict.fromkeys(way.dates, dated(86_400)), "in trouble"
+    assert way.look()[0].ahead is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "state", "words"),
+    [
+        (300 * 86_400.0, "skipped", "while the clock is wrong, nobody can tell"),
+        (2.0, "fault", "put a good one into"),
+        (None, "fault", f"see whether it is {datetime.now(UTC):%Y}-"),
+    ],
+)
+def test_a_certificate_is_not_blamed_for_the_clock(ahead: float | None, state: str, words: str) -> None:
+    settings = Settings(portal=Portal(name="p.example", certificate="c", key="k"), networks=())
+    verdict = Verdict("expired on 2026-02-01; renew it", 1.0, datetime.now(UTC).timestamp() - 86_400)
+    [found] = look_at_certificate(settings, verdict, ahead)
+    assert (found.what, found.state) == ("certificate", state)
+    assert words in found.detail + found.todo
+    assert ("see whether it is" in found.todo) == (ahead is None)
 
 
 # -- the phone ----------------------------------------------------------------------------------
