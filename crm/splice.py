@@ -7,6 +7,7 @@ boundary; the token between them travels as a stored block (RFC 1951 section 3.2
 
 import functools
 import zlib
+from collections.abc import Sequence
 
 MARK = "@token-goes-here@"
 """What a template gets as its token when it is rendered to be spliced."""
@@ -31,7 +32,7 @@ def accepts_gzip(accept: str) -> bool:
 
 
 class SplicedPage:
-    """A page in which every `MARK` becomes a token when it is sent."""
+    """A page in which every `MARK` becomes a token when it is sent, in pieces that are not copied before."""
 
     def __init__(self, page: str) -> None:
         parts = [part.encode() for part in page.split(MARK)]
@@ -45,11 +46,11 @@ class SplicedPage:
             for index, part in enumerate(parts)
         ]
 
-    def plain(self, token: bytes) -> bytes:
-        """The page with *token* in it."""
-        return token.join(self._parts)
+    def plain(self, token: bytes) -> list[bytes]:
+        """The page with *token* in it, in pieces."""
+        return _between(self._parts, token)
 
-    def gzipped(self, token: bytes) -> bytes:
+    def gzipped(self, token: bytes) -> list[bytes]:
         """The same page, compressed."""
         size = len(token)
         stored = b"\x00" + size.to_bytes(2, "little") + (size ^ 0xFFFF).to_bytes(2, "little") + token
@@ -58,4 +59,11 @@ class SplicedPage:
             check = zlib.crc32(part, zlib.crc32(token, check))
         whole = self._size + self._last * size
         trailer = check.to_bytes(4, "little") + (whole & 0xFFFFFFFF).to_bytes(4, "little")
-        return _GZIP_HEADER + stored.join(self._packed) + trailer
+        return [_GZIP_HEADER, *_between(self._packed, stored), trailer]
+
+
+def _between(parts: Sequence[bytes], token: bytes) -> list[bytes]:
+    """*parts* with *token* between each two of them."""
+    pieces = [token] * (2 * len(parts) - 1)
+    pieces[::2] = parts
+    return pieces

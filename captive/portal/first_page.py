@@ -8,10 +8,11 @@ from aiohttp import hdrs, web
 from captive.portal.door import NEW, Standing
 from captive.portal.guest_web import HEADERS
 from captive.portal.public_services import service_hosts
+from captive.portal.ready_answer import ReadyHead
 from captive.portal.wording import duration
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import Place, Settings
-from crm.splice import MARK, SplicedPage
+from crm.splice import MARK, SplicedPage, accepts_gzip
 from crm.web import NOTICES, WORDS, Notice, render
 from surveys.pages import VERSION
 from surveys.questions import first_question
@@ -27,11 +28,13 @@ class FirstPages:
         self._settings = settings
         self._frame = frame
         self._demo = demo
-        self.plain_headers = app[HEADERS].copy()
-        self.plain_headers[hdrs.CONTENT_TYPE] = "text/html; charset=utf-8"
-        self.plain_headers[hdrs.VARY] = "Accept-Encoding, Accept-Language"
-        self.gzipped_headers = self.plain_headers.copy()
-        self.gzipped_headers[hdrs.CONTENT_ENCODING] = "gzip"
+        headers = app[HEADERS].copy()
+        headers[hdrs.CONTENT_TYPE] = "text/html; charset=utf-8"
+        headers[hdrs.VARY] = "Accept-Encoding, Accept-Language"
+        self._plain = ReadyHead(headers)
+        headers = headers.copy()
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+        self._gzipped = ReadyHead(headers)
         self._made_of: object = None
         self._today = date.min
         self._pages: dict[tuple[str, str, Standing], SplicedPage] = {}
@@ -43,6 +46,15 @@ class FirstPages:
     def is_rendered(self) -> bool:
         """Whether there are pages of a day."""
         return self._made_of is not None
+
+    def answer(
+        self, request: web.Request, network: str, language: str, standing: Standing, token: bytes
+    ) -> web.StreamResponse:
+        """The answer to *request*: `page`, packed for who takes that, with the guest's *token* in it."""
+        page = self.page(network, language, standing)
+        if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")[:200]):
+            return self._gzipped.answer(request, page.gzipped(token))
+        return self._plain.answer(request, page.plain(token))
 
     def page(self, network: str, language: str, standing: Standing) -> SplicedPage:
         """The page on *network* for a guest who stands so; rendered when first asked for."""

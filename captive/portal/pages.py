@@ -22,7 +22,6 @@ from captive.portal.wording import duration
 from crm.errors import UserError
 from crm.opening_hours import in_spans, parse_hours
 from crm.settings import ConnectionLogSection, Network, Place
-from crm.splice import accepts_gzip
 from crm.store import STORE_ERRORS
 from crm.times import is_sound, local_moment
 from crm.web import (
@@ -68,10 +67,7 @@ async def home(request: web.Request) -> web.StreamResponse:
     network = key_parts(device)[0]
     if not visit.shown and request.method == "GET" and door.counts_as_shown(device, visit):
         app[BACKGROUND].spawn(_count_shown(request, network, language))
-    page, token = pages.page(network, language, standing), door.token(device, visit).encode()
-    if accepts_gzip(request.headers.get(hdrs.ACCEPT_ENCODING, "")[:200]):
-        return web.Response(body=page.gzipped(token), headers=pages.gzipped_headers)
-    return web.Response(body=page.plain(token), headers=pages.plain_headers)
+    return pages.answer(request, network, language, standing, door.token(device, visit).encode())
 
 
 async def _count_shown(request: web.Request, network: str, language: str) -> None:

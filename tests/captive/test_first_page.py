@@ -58,7 +58,7 @@ async def test_places_that_say_the_same_share_their_pages() -> None:
     await pages.refresh(FRIDAY)
 
     def page(place: str, language: str = "en") -> str:
-        return pages.page(place, language, NEW).plain(b"t").decode()
+        return b"".join(pages.page(place, language, NEW).plain(b"t")).decode()
 
     assert pages.page("r0", "en", NEW) is pages.page("r255", "en", NEW) is pages.page("desk", "en", NEW)
     assert len(pages._pages) == 4 * len(Venue().languages)
@@ -72,10 +72,10 @@ async def test_tomorrow_is_today_after_midnight_whatever_the_store_does() -> Non
     announced = Announced(LIBRARY)
     pages = pages_of(Settings(venue=Venue(), networks=(Network(name="hall"),)), announced)
     await pages.refresh(FRIDAY)
-    assert "tomorrow at 07:30" in pages.page("hall", "en", CLOSED).plain(b"t").decode()
+    assert "tomorrow at 07:30" in b"".join(pages.page("hall", "en", CLOSED).plain(b"t")).decode()
     announced.broken = True
     with pytest.raises(OSError, match="gone"):
         await pages.refresh(SATURDAY)
-    after = pages.page("hall", "en", CLOSED).plain(b"t").decode()
+    after = b"".join(pages.page("hall", "en", CLOSED).plain(b"t")).decode()
     assert "today at 07:30" in after
     assert LIBRARY.title in after
