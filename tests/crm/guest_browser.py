@@ -25,7 +25,29 @@ DOUBLE = "--blink-settings=defaultFontSize=32"
 
 PHONE = {"width": 360, "height": 740}
 NARROW = {"width": 320, "height": 568}
-CONTROLS = "a[href], button, summary, textarea"
+_CONTROLS = """const controls = [...document.querySelectorAll('a[href], button, summary, textarea')].filter(each => {
+  const box = each.getBoundingClientRect();
+  return box.width && box.height && each.checkVisibility({visibilityProperty: true});
+});"""
+
+TARGETS = f"""() => {{
+  {_CONTROLS}
+  // A link inside a sentence of the centre's own text is as high as its line.
+  return controls.filter(each => !each.closest('.text') || each.matches('.line')).map(each => {{
+    const box = each.getBoundingClientRect(), least = each.matches('.pick:not(.none), .big') ? 64 : 48;
+    return [each.innerText, box.width, box.height, least];
+  }});
+}}"""
+"""[what, width, height, least height]: of everything that can be tapped."""
+
+RINGS = f"""() => {{
+  {_CONTROLS}
+  return controls.map(each => {{
+    each.focus();
+    return [each.innerText, getComputedStyle(each).boxShadow];
+  }});
+}}"""
+"""[what, its shadow while it has the focus]: of everything that can be tapped."""
 
 CONTRASTS = """() => {
   const numbers = text => text.match(/[\\d.]+/g).map(Number);
