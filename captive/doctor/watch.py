@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from importlib.util import find_spec
 
 from captive.box.resolver import find_program
 from captive.doctor.finding import Finding, Notes
@@ -28,6 +29,8 @@ def look_at_watch(settings: Settings) -> list[Finding]:
         return notes.findings
     if age < SIGN_OF_LIFE:
         notes.ok(WHAT, "looks out for rogue servers, false gateways and floods")
+    elif find_spec("scapy") is None:
+        notes.ok(WHAT, "not used: it needs scapy, which is not installed")
     elif _is_wanted():
         off = f"systemctl disable --now {UNIT}" if not OPENWRT.exists() else "uci set wificrm.main.watch=0"
         notes.warn(

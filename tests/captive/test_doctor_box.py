@@ -139,6 +139,16 @@ def test_a_watch_that_nobody_has_set_up_is_not_missed(
     assert found.detail.startswith(told)
 
 
+def test_where_the_extra_is_not_installed_no_watch_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Callable[[str, str], None]
+) -> None:
+    """The installer enables every unit that is there."""
+    program("systemctl", "exit 0")
+    monkeypatch.setattr("captive.doctor.watch.find_spec", lambda _: None)
+    [found] = look_at_watch(watched(tmp_path, None))
+    assert (found.state, found.detail) == ("ok", "not used: it needs scapy, which is not installed")
+
+
 @pytest.mark.parametrize(
     ("uci", "state"), [("echo 0", "ok"), ("echo off", "ok"), ("echo 1", "warning"), ("exit 1", "warning")]
 )
