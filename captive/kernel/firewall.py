@@ -81,25 +81,26 @@ class Firewall:
         self._change(self._transaction(terms))
 
     def forget_counts(self, devices: Collection[str]) -> None:
-        """Forget what came down to *devices*; one that is let through again is counted anew.
-
-        Raises `FirewallError`.
-        """
-        for network in self._settings.networks if self.egress else ():
+        """Forget what *devices* took; one that is let through again is counted anew. Raises `FirewallError`."""
+        for network in self._settings.networks:
             keys = _keys_of(devices, network)
             lines = [
-                line for name in metered_sets(network, "down") for line in _taken_out("netdev", name, keys)
+                line for family, name in self._metered(network) for line in _taken_out(family, name, keys)
             ]
             if lines:
                 self._change("\n".join(lines) + "\n")
 
     def strays(self) -> set[str]:
-        """Devices to which something came down and which are not let through. Raises `FirewallError`."""
+        """Devices that are counted and not let through. Raises `FirewallError`.
+
+        Something still came down to them, or their time ran out while nobody could be told to forget them.
+        """
         found: set[str] = set()
-        for network in self._settings.networks if self.egress else ():
+        for network in self._settings.networks:
             # In this order: a device that is let through meanwhile is no stray.
-            counted = self._elements("netdev", f"down_{network.name}")
-            strays = counted.keys() - self._elements("inet", f"allowed_{network.name}").keys()
+            counted = {*self._elements("inet", f"up_{network.name}")}
+            counted |= self._elements("netdev", f"down_{network.name}").keys() if self.egress else set()
+            strays = counted - self._elements("inet", f"allowed_{network.name}").keys()
             found |= {f"{network.name} {key}" for key in strays}
         return found
 

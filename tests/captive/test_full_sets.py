@@ -68,4 +68,5 @@ def test_full_sets_stop_no_traffic_and_no_count_and_strays_are_swept_out(venue: 
     done = venue.command(swept)
     assert done.stdout.strip() == str(MAX_DEVICES), done.stderr
     assert venue.ask_tcp(WORLD4, 443) == WORLD
-    assert list(elements(venue, "netdev", "down_guest")) == [MAC]
+    for family, name in COUNTS:
+        assert list(elements(venue, family, name)) == [MAC]
