@@ -17,6 +17,7 @@ from crm.engines import make_engine
 from crm.migrate import migrate
 from crm.store import Store, open_store
 from tests.free_ports import free_port
+from tests.migrated import migrated
 
 # A run tries the same examples as the one before and minds no busy machine; who looks for others asks for them:
 # pytest --hypothesis-profile=search
@@ -95,7 +96,7 @@ async def _start_anew(dsn: str) -> None:
 def sqlite_dsn(tmp_path: Path) -> str:
     """The path of an empty SQLite store, migrated to the newest crm schema."""
     dsn = str(tmp_path / "crm.db")
-    asyncio.run(migrate(dsn, "crm"))
+    asyncio.run(migrated(dsn, "crm"))
     return dsn
 
 

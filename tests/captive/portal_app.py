@@ -13,9 +13,9 @@ import msgspec
 
 from captive.app import running
 from captive.demo import demo_settings
-from crm.migrate import migrate
 from crm.settings import ConnectionLogSection, Metrics, Network, Settings
 from tests.free_ports import free_port
+from tests.migrated import migrated
 
 TOKEN = re.compile(r'name="r" value="([^"]+)"')
 
@@ -140,8 +140,8 @@ async def portal_at(
         portal=msgspec.structs.replace(settings.portal, **(tls or {})),
         metrics=Metrics(port=metrics),
     )
-    await migrate(settings.store.crm, "crm")
-    await migrate(settings.store.access, "captive")
+    await migrated(settings.store.crm, "crm")
+    await migrated(settings.store.access, "captive")
     async with running(settings, host="127.0.0.1", clock=clock):
         portal = Portal(settings, clock)
         try:

@@ -12,11 +12,11 @@ from captive.gateway import OpenGateway, Terms, device_key
 from captive.grants.deadlines import time_left, written_end
 from captive.grants.grants import Grants
 from captive.grants.policy import Policy
-from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store
 from crm.times import UNDATED
 from tests.captive.portal_app import Clock, portal_at
+from tests.migrated import migrated
 from tests.waiting import until
 
 DEVICE, OTHER = (device_key("guest", f"02:00:00:00:00:0{digit}") for digit in "ab")
@@ -27,7 +27,7 @@ NOON, WOKEN = datetime(2026, 11, 22, 5, 0, tzinfo=UTC), datetime(1970, 1, 1, 0, 
 @pytest.fixture
 async def access(tmp_path: Path) -> AsyncIterator[Store]:
     dsn = str(tmp_path / "access.db")
-    await migrate(dsn, "captive")
+    await migrated(dsn, "captive")
     store = open_store(dsn)
     yield store
     await store.close()

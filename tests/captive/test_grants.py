@@ -14,9 +14,9 @@ from captive.grants.grants import Grants
 from captive.grants.policy import Policy
 from captive.kernel.neighbours import Loopback
 from captive.portal.door import Door
-from crm.migrate import migrate
 from crm.settings import Grant, Network
 from crm.store import Store, open_store
+from tests.migrated import migrated
 
 MAC = "02:00:00:00:00:0a"
 DEVICE = device_key("guest", MAC)
@@ -34,7 +34,7 @@ class Clock:
 @pytest.fixture
 async def access(tmp_path: Path) -> AsyncIterator[Store]:
     dsn = str(tmp_path / "access.db")
-    await migrate(dsn, "captive")
+    await migrated(dsn, "captive")
     store = open_store(dsn)
     yield store
     await store.close()

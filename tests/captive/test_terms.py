@@ -13,9 +13,9 @@ from captive.grants import book, grants
 from captive.grants.grants import COUNT_EVERY, Grants
 from captive.grants.policy import Policy, Refusal
 from captive.grants.store import insert_wishes
-from crm.migrate import migrate
 from crm.settings import Grant, Network, Router
 from crm.store import Store, open_store
+from tests.migrated import migrated
 
 MAC = "02:00:00:00:00:0a"
 DEVICE, OTHER = device_key("guest", MAC), device_key("guest", "02:00:00:00:00:0b")
@@ -65,7 +65,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 @pytest.fixture
 async def access(tmp_path: Path) -> AsyncIterator[Store]:
     dsn = str(tmp_path / "access.db")
-    await migrate(dsn, "captive")
+    await migrated(dsn, "captive")
     store = open_store(dsn)
     yield store
     await store.close()

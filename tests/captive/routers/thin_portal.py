@@ -14,12 +14,12 @@ from yarl import URL
 
 from captive.app import running
 from captive.routers.keys import make_key, read_key
-from crm.migrate import migrate
 from crm.settings import Console, Gate, Metrics, Network, Portal, Router, Settings, StoreSection
 from tests.captive.portal_app import Clock, Page
 from tests.free_ports import free_ports
 from tests.lab.certificates import Authority
 from tests.lab.thin_client import ThinRouter
+from tests.migrated import migrated
 from tests.waiting import until
 
 NAME = "portal.lab"
@@ -115,8 +115,8 @@ async def thin_portal(
 ) -> AsyncIterator[ThinPortal]:
     """Serve until the context ends; *other* as for `thin_settings`. *settings* among them: a restart on these."""
     settings = other.pop("settings", None) or thin_settings(folder, pair, **other)
-    await migrate(settings.store.crm, "crm")
-    await migrate(settings.store.access, "captive")
+    await migrated(settings.store.crm, "crm")
+    await migrated(settings.store.access, "captive")
     async with running(settings, host="127.0.0.1", clock=clock):
         portal = ThinPortal(settings, clock, authority)
         try:
