@@ -28,7 +28,7 @@ $(VENV)/.dev: $(BIN)/wificrm requirements-dev.lock
 	@touch $@
 
 test: system $(VENV)/.dev lint  ## every test, the venue lab and the browser too (root on Debian)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## format, style, types, import directions
 	$(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -29,7 +30,24 @@ settings.register_profile(
 )
 settings.load_profile("steady")
 
+LONGEST = (
+    "router_scripts/test_deb",
+    "lab/test_expiry",
+    "lab/test_privacy",
+    "lab/test_kill",
+    "soak/test_soak",
+)
+"""Files that take a minute or more, some of them with a single test: begun first, so that none is left at the end."""
+
 POSTGRES_BIN = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side (``--no-loadscope-reorder``) the longest files come first, then those with the most tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        tests = Counter(item.path for item in items)
+        longest = {Path(__file__).parent / f"{name}.py": rank for rank, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: (longest.get(item.path, len(longest)), -tests[item.path], item.path))
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("crm", "surveys", "campaigns", "captive")
 MODULES = [
@@ -45,6 +47,10 @@ def imported(node: ast.AST) -> Iterator[str]:
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def test_the_longest_test_files_are_where_a_run_looks_for_them() -> None:
+    assert [each for each in LONGEST if not (ROOT / "tests" / f"{each}.py").exists()] == []
 
 
 def test_no_import_of_ours_hides_inside_a_function() -> None:
