@@ -17,7 +17,7 @@ from pathlib import Path
 SUITE = "bookworm"
 TOOLS = ("debootstrap", "chroot", "unshare", "nsenter", "mount", "dpkg-deb", "apt-get")
 CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
-BOOT_SECONDS = 60
+BOOT_SECONDS = 180
 
 _START = """
 set -e
@@ -69,15 +69,21 @@ def mirror() -> str:
 def make_plain(folder: Path) -> None:
     """A minimal Debian in *folder*. Raises RuntimeError with the last thing debootstrap said."""
     source = mirror()
-    done = subprocess.run(
-        ["debootstrap", "--variant=minbase", SUITE, folder, source],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
+    for _ in range(
+        2
+    ):  # it gives up on the first file that a busy mirror does not hand out, and keeps the others
+        done = subprocess.run(
+            ["debootstrap", "--variant=minbase", SUITE, folder, source],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if not done.returncode:
+            break
+    else:
         raise RuntimeError(f"debootstrap: {done.stdout[-500:]}")
     (folder / "etc/apt/sources.list").write_text(f"deb {source} {SUITE} main\n")
+    (folder / "etc/apt/apt.conf.d/patient").write_text('Acquire::Retries "5";\n')
     (folder / "etc/dpkg/dpkg.cfg.d/in-a-hurry").write_text("force-unsafe-io\n")  # no power cut matters here
 
 
@@ -100,7 +106,7 @@ class Box:
     # -- while it is off: by chroot ---------------------------------------------------------------
 
     def run(
-        self, *command: str, check: bool = True, timeout: float = 120
+        self, *command: str, check: bool = True, timeout: float = 600
     ) -> subprocess.CompletedProcess[str]:
         """Run *command* in it, booted or not. Raises RuntimeError with what it said when it fails."""
         clean = [
@@ -184,7 +190,7 @@ class Box:
         """Switch it off; what is on its disk stays."""
         if self._started is not None:
             self._started.kill()  # --kill-child: takes the box's first process, and so all of them, along
-            self._started.wait(20)
+            self._started.wait(60)
             if self._init:
                 with contextlib.suppress(OSError):
                     while Path(f"/proc/{self._init}/root/etc").exists():

@@ -4,6 +4,7 @@ Only systemd is a stand-in: it runs the commands of our own unit, and writes dow
 """
 
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class Box:
         self.programs = Recording(folder, "networkctl")
         self.programs.program("systemctl", SYSTEMCTL % self.programs._calls)
         self.programs.program("wificrm", PROGRAM)
-        self.place = Place(f"t{folder.parent.name[-6:]}{folder.name[-4:]}")
+        self.place = Place(f"t{secrets.token_hex(4)}")
         for name in ("up0", "p1"):
             self.place.ip(f"link add {name} type veth peer name {name}-far", f"link set {name} up")
         self.place.ip("address add 203.0.113.2/24 dev up0", "route add default via 203.0.113.1")
