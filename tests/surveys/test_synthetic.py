@@ -1,16 +1,22 @@
 """The demo year: plausible, marked, repeatable, and harmless to make twice."""
 
+import asyncio
 import datetime as dt
 from collections import Counter
+from collections.abc import AsyncIterator
 
+import pytest
 from sqlalchemy import func, select
 
-from crm.store import Store
+from crm.store import Store, open_store
 from crm.tables import daily_count, daily_funnel, response, venue
 from surveys.rebuild import rebuild_counts
 from surveys.synthetic import CENTRES, fill
+from tests.migrated import migrated
 
 LAST = dt.date(2026, 10, 31)
+HEARD: list[tuple[int, int]] = []
+"""What was told of the progress: (done, total)."""
 
 
 async def _rows(store: Store, query):
@@ -18,11 +24,33 @@ async def _rows(store: Store, query):
         return (await conn.execute(query)).all()
 
 
-async def test_a_year_looks_as_the_reference_says_and_a_second_run_changes_nothing(store: Store) -> None:
-    heard: list[tuple[int, int]] = []
-    await fill(store, LAST, progress=lambda done, total: heard.append((done, total)))
-    assert heard == sorted(heard)
-    assert heard[-1][0] == heard[-1][1] == 365 * 6
+@pytest.fixture(scope="module")
+def year(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with the demo's year."""
+
+    async def make() -> None:
+        await migrated(dsn, "crm")
+        store = open_store(dsn)
+        await fill(store, LAST, progress=lambda done, total: HEARD.append((done, total)))
+        await store.close()
+
+    dsn = str(tmp_path_factory.mktemp("year") / "crm.db")
+    asyncio.run(make())
+    return dsn
+
+
+@pytest.fixture
+async def demo(year: str) -> AsyncIterator[Store]:
+    """The demo's year, for all tests of it: none of them changes anything."""
+    store = open_store(year)
+    yield store
+    await store.close()
+
+
+async def test_a_year_looks_as_the_reference_says_and_a_second_run_changes_nothing(demo: Store) -> None:
+    store = demo
+    assert sorted(HEARD) == HEARD
+    assert HEARD[-1][0] == HEARD[-1][1] == 365 * 6
     codes = {row.code for row in await _rows(store, select(venue.c.code))}
     assert codes == {centre.code for centre in CENTRES}
     assert {row.channel for row in await _rows(store, select(daily_funnel.c.channel).distinct())} == {"demo"}
@@ -63,11 +91,10 @@ async def test_the_counts_of_a_made_up_month_are_those_of_its_documents(both_sto
     assert [await _rows(both_stores, query) for query in everything] == before
 
 
-async def test_one_centre_has_one_bad_month(store: Store) -> None:
-    await fill(store, LAST)
+async def test_one_centre_has_one_bad_month(demo: Store) -> None:
     unhappy = daily_count.c.value.in_(("1", "2"))
     rows = await _rows(
-        store,
+        demo,
         select(daily_count.c.venue, func.strftime("%Y-%m", daily_count.c.day), func.sum(daily_count.c.n))
         .where(daily_count.c.question == "A1", unhappy, daily_count.c.venue == "DEMO-P01")
         .group_by(daily_count.c.venue, func.strftime("%Y-%m", daily_count.c.day)),

@@ -110,7 +110,7 @@ def test_any_octets_break_nothing(octets: bytes):
 
 
 def test_no_packet_keeps_scapy_busy_for_long():
-    """Forty a second are read at most; generous, for a busy machine."""
+    """Forty a second are read at most; its own time, whatever else the machine does meanwhile."""
     hostile = [
         DEEP,
         packets.offer()[:282] + b"\x01\x01\x00" * 400,
@@ -119,6 +119,6 @@ def test_no_packet_keeps_scapy_busy_for_long():
         packets.dhcp6()[:66] + b"\x00\x19\x00\x00" * 350,
     ]
     for frame in hostile:
-        start = time.perf_counter()
+        start = time.thread_time()
         read_claim(frame, OWN)
-        assert time.perf_counter() - start < 1
+        assert time.thread_time() - start < 1
