@@ -182,6 +182,7 @@ class SmallVenue:
     def ask_tcp(self, host: str, port: int) -> str:
         """What the phone gets from there, or how it is refused."""
         with self.phone.socket(_family(host), socket.SOCK_STREAM) as caller:
+            caller.settimeout(LONG)  # who is refused hears so
             try:
                 caller.connect((host, port))
                 return caller.recv(100).decode()

@@ -33,7 +33,7 @@ def demo(folder: Path) -> Iterator[re.Match[str]]:
             yield found
         finally:
             process.send_signal(signal.SIGTERM)
-            told = process.communicate(timeout=20)
+            told = process.communicate(timeout=60)
             assert process.returncode == 0, told
             assert "Traceback" not in told[1]
 

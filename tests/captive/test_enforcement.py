@@ -104,8 +104,7 @@ class TestAfterTheGrant:
             assert venue.ask_tcp(world, port) == WORLD
         assert venue.ask_udp(world, 443) == WORLD
         assert venue.ask_udp(world, 9) == WORLD
-        assert pings(venue, world)
-        assert pings(venue, box)
+        assert eventually(lambda: pings(venue, world) and pings(venue, box))
         for port in (22, 8081, 9, 853):
             assert venue.ask_tcp(box, port) == RESET
 
