@@ -20,6 +20,10 @@ from scapy.layers.dns import DNS, DNSQR
 IP_RECVERR, IPV6_RECVERR = 11, 25
 ORIGIN_ICMP, ORIGIN_ICMP6 = 2, 3
 TYPES = {"A": 1, "AAAA": 28}
+PATIENCE = 20.0
+"""Seconds for whatever is answered as soon as a busy machine comes to it."""
+ASK_AGAIN = 1.5
+"""Seconds after which a question that was not answered is asked again, as resolvers do."""
 
 
 class Answer(NamedTuple):
@@ -55,38 +59,38 @@ class Client(ABC):
 
     # -- names ------------------------------------------------------------------------------------
 
-    def resolve(self, name: str, kind: str = "A", *, server: str = "", timeout: float = 3) -> list[str]:
+    def resolve(
+        self, name: str, kind: str = "A", *, server: str = "", timeout: float = PATIENCE
+    ) -> list[str]:
         """Addresses of *name*, asked of *server* or of the leased resolver; [] when there are none."""
         reply = self.ask_dns(name, kind, server=server, timeout=timeout)
         return [str(record.rdata) for record in reply.an or () if record.type == TYPES[kind]]
 
     def ask_dns(
-        self, name: str, kind: str = "A", *, server: str = "", timeout: float = 3, tcp: bool = False
+        self, name: str, kind: str = "A", *, server: str = "", timeout: float = PATIENCE, tcp: bool = False
     ) -> DNS:
         """The whole answer of the resolver. Raises TimeoutError or ConnectionError."""
         server = server or self.resolver
         question = bytes(DNS(id=int.from_bytes(os.urandom(2), "big"), rd=1, qd=DNSQR(qname=name, qtype=kind)))
         with self.open_socket(server, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as sock:
-            sock.settimeout(timeout / 2)
+            sock.settimeout(timeout)
             sock.connect((server, 53))
             if tcp:
                 sock.sendall(struct.pack("!H", len(question)) + question)
                 with sock.makefile("rb") as stream:
                     data = stream.read(int.from_bytes(stream.read(2), "big"))
             else:
-                data = self._ask_twice(sock, question)
+                data = self._ask_again_and_again(sock, question, time.monotonic() + timeout)
         return DNS(data)
 
     @staticmethod
-    def _ask_twice(sock: socket.socket, question: bytes) -> bytes:
-        for last in (False, True):
+    def _ask_again_and_again(sock: socket.socket, question: bytes, until: float) -> bytes:
+        while (left := until - time.monotonic()) > 0:
+            sock.settimeout(min(left, ASK_AGAIN))
             sock.send(question)
-            try:
+            with contextlib.suppress(TimeoutError):
                 return sock.recv(4096)
-            except TimeoutError:
-                if last:
-                    raise
-        raise AssertionError
+        raise TimeoutError("the resolver does not answer")
 
     # -- HTTP -------------------------------------------------------------------------------------
 
@@ -99,7 +103,7 @@ class Client(ABC):
         body: bytes | None = None,
         family: int = 4,
         address: str = "",
-        timeout: float = 5,
+        timeout: float = PATIENCE,
     ) -> Answer:
         """One request on a connection of its own; the name is asked of the leased resolver unless *address*."""
         parts = urlsplit(url)
@@ -154,7 +158,7 @@ class Client(ABC):
             sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         return sock
 
-    def connect(self, target: str, port: int, *, timeout: float = 5) -> socket.socket:
+    def connect(self, target: str, port: int, *, timeout: float = PATIENCE) -> socket.socket:
         """A TCP connection from the phone."""
         sock = self.open_socket(target, socket.SOCK_STREAM)
         sock.settimeout(timeout)
@@ -165,7 +169,7 @@ class Client(ABC):
             raise
         return sock
 
-    def tcp(self, target: str, port: int, *, timeout: float = 2) -> str:
+    def tcp(self, target: str, port: int, *, timeout: float = PATIENCE) -> str:
         """How a connection ends: ``open``, ``reset``, ``icmp TYPE/CODE`` or ``timeout``."""
         with self.open_socket(target, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout)
@@ -178,12 +182,12 @@ class Client(ABC):
                 return _icmp_error(sock) or named.get(error.errno or 0, str(error))
             return "open"
 
-    def udp(self, target: str, port: int, *, data: bytes = b"?", timeout: float = 1) -> str:
+    def udp(self, target: str, port: int, *, data: bytes = b"?", timeout: float = PATIENCE) -> str:
         """How a datagram fares: ``answer``, ``icmp TYPE/CODE`` or ``timeout``."""
         with self.open_socket(target, socket.SOCK_DGRAM) as sock:
             return _send_and_wait(sock, (target, port), data, timeout)
 
-    def ping(self, target: str, *, timeout: float = 1) -> str:
+    def ping(self, target: str, *, timeout: float = PATIENCE) -> str:
         """How an ICMP echo request fares: as `udp`."""
         six = ":" in target
         echo = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 0, 1) + b"lab"
@@ -198,15 +202,16 @@ class Client(ABC):
 
 
 class Flow:
-    """Sends a byte every 50 ms and reads its echo in a thread, until the connection dies or it is closed."""
+    """Sends a byte every 50 ms and reads echoes in a thread, until the connection dies or it is closed.
+
+    It goes on sending while an echo is late: who waits for one that was lost at the end of a grant is told nothing.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.echoes = 0
-        self.end = (
-            ""  # "" while it lives; then "reset", "closed", "silent" (3 s without an echo) or an error's name
-        )
+        self.end = ""  # "" while it lives; then "reset", "closed", "silent" (no echo for `PATIENCE`) or an error's name
         self.ended = 0.0  # monotonic time of the end
-        sock.settimeout(3)
+        sock.setblocking(False)
         self._sock = sock
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._talk, daemon=True)
@@ -217,7 +222,7 @@ class Flow:
         """Whether echoes still come."""
         return not self.end
 
-    def grows(self, timeout: float = 3) -> bool:
+    def grows(self, timeout: float = PATIENCE) -> bool:
         """Whether a new echo comes within *timeout* seconds."""
         before, until = self.echoes, time.monotonic() + timeout
         while self.echoes == before and self.alive and time.monotonic() < until:
@@ -232,21 +237,24 @@ class Flow:
     def close(self) -> None:
         """Hang up."""
         self._closing.set()
-        self._thread.join(5)
+        self._thread.join()
         self._sock.close()
 
     def _talk(self) -> None:
-        end = "closed"
+        end, heard = "closed", time.monotonic()
         try:
             while not self._closing.wait(0.05):
-                self._sock.sendall(b".")
-                if not self._sock.recv(100):
+                with contextlib.suppress(BlockingIOError):
+                    self._sock.send(b".")
+                with contextlib.suppress(BlockingIOError):
+                    if not (echoes := self._sock.recv(4096)):
+                        break
+                    self.echoes, heard = self.echoes + len(echoes), time.monotonic()
+                if time.monotonic() - heard > PATIENCE:
+                    end = "silent"
                     break
-                self.echoes += 1
         except ConnectionResetError:
             end = "reset"
-        except TimeoutError:
-            end = "silent"
         except OSError as error:
             end = errno.errorcode.get(error.errno or 0, str(error))
         self.end, self.ended = end, time.monotonic()

@@ -90,7 +90,7 @@ class Crowd:
             ),
         )
 
-    def join(self, timeout: float = 15) -> None:
+    def join(self, timeout: float = 60) -> None:
         """Get everybody a lease at once. Raises TimeoutError when somebody gets none."""
         with self.namespace.entered():
             sock = dhcp.packet_socket(RADIO)

@@ -62,7 +62,7 @@ def answer(frame: bytes) -> tuple[int, str, dict[int, bytes]] | None:
 
 
 def exchange(
-    sock: socket.socket, mac: str, *, request: Sequence[int] = (), timeout: float = 5
+    sock: socket.socket, mac: str, *, request: Sequence[int] = (), timeout: float = 30
 ) -> dict[int, bytes]:
     """DISCOVER, OFFER, REQUEST, ACK for *mac*: the options of the ACK; 0 is the leased address as text.
 

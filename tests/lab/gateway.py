@@ -16,8 +16,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -38,12 +38,23 @@ PROJECT = Path(__file__).parents[2]
 PORTAL_USER, GATE_USER, ADVERTISER_USER, GROUP = "nobody", "daemon", "games", "nogroup"
 HTTP_PORT, TLS_PORT, CONSOLE_PORT, METRICS_PORT = 8080, 8443, 8081, 8082
 
+
+def _morning() -> ZoneInfo:
+    """A time zone in which it is ten o'clock: in none of the lab's hours a day ends, nor a part of one."""
+    east = (10 - datetime.now(UTC).hour + 12) % 24 - 12
+    return ZoneInfo(f"Etc/GMT{-east:+d}")  # its sign is how far west
+
+
+ZONE = _morning()
+"""Where the lab's venues are, in this run."""
+
 _SETTINGS = """
 state = "{home}/state"
 secrets = "{home}/data/secrets"
 
 [venue]
 code = "{venue}"
+timezone = "{zone}"
 names = {{ vi = "Trung tâm thử nghiệm", en = "Lab Centre" }}
 
 [uplink]
@@ -119,6 +130,7 @@ class Gateway:
             _SETTINGS.format(
                 home=self.home,
                 venue=self.venue,
+                zone=ZONE.key,
                 bridge=BRIDGE,
                 uplink=UPLINK,
                 address4=ADDRESS4,
@@ -156,7 +168,7 @@ class Gateway:
 
     # -- the product's commands -------------------------------------------------------------------
 
-    def wificrm(self, *arguments: str | Path, timeout: float = 30) -> str:
+    def wificrm(self, *arguments: str | Path, timeout: float = 120) -> str:
         """Run ``wificrm ARGUMENTS --config ...`` as root to its end; what it printed."""
         return self.namespace.run(*self._wificrm(*arguments), timeout=timeout)
 
@@ -166,7 +178,7 @@ class Gateway:
         self.wificrm("gateway", "apply")
         self.start_gate()
         self.start_advertiser()
-        if migrating.wait(30):
+        if migrating.wait(120):
             raise RuntimeError(f"wificrm migrate: {self.log('migrate')}")
         self.start_portal()
         self.wait()
@@ -200,7 +212,7 @@ class Gateway:
         shutil.chown(folder, ADVERTISER_USER, GROUP)
         self._start("alarms", "watch", user=ADVERTISER_USER, capabilities="+net_raw")
 
-    def wait(self, *names: str, timeout: float = 20) -> None:
+    def wait(self, *names: str, timeout: float = 90) -> None:
         """Return when the started processes take calls. Raises RuntimeError with their log."""
         until = time.monotonic() + timeout
         for name in names or ("gate", "advertiser", "portal"):
@@ -222,6 +234,18 @@ class Gateway:
         """End them as a service manager does: with SIGTERM."""
         for name in names:
             stop(self._processes.pop(name))
+
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Nothing is done by it meanwhile: what lies on its disk is of one moment."""
+        process = self._processes[name]
+        process.send_signal(signal.SIGSTOP)
+        while "\nState:\tT" not in Path(f"/proc/{process.pid}/status").read_text():
+            time.sleep(0.001)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def reboot(self) -> None:
         """Lose what a power cut loses: processes, the kernel's tables, whatever lives in memory. Then start."""
@@ -260,7 +284,7 @@ class Gateway:
     def told(self, path: str = "/metrics") -> str:
         """What the portal tells those who run it, asked on the box itself."""
         with self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             sock.connect(("127.0.0.1", METRICS_PORT))
             sock.sendall(f"GET {path} HTTP/1.1\r\nHost: box\r\nConnection: close\r\n\r\n".encode())
             with sock.makefile("rb") as stream:
@@ -436,4 +460,4 @@ def _hidden(paths: Sequence[Path]) -> tuple[Path | None, list[str]]:
 
 def today() -> date:
     """The local day at the lab's venue."""
-    return datetime.now(ZoneInfo("Asia/Ho_Chi_Minh")).date()
+    return datetime.now(ZONE).date()

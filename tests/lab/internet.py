@@ -147,7 +147,7 @@ class Internet:
             f"route add default via {ROUTER6}",
         )
 
-    def wait(self, timeout: float = 10) -> None:
+    def wait(self, timeout: float = 90) -> None:
         """Return when every server listens."""
         until = time.monotonic() + timeout
         while not (self.folder / "ready").exists():

@@ -65,6 +65,6 @@ def is_online(phone: Client, *, family: int = 4) -> bool:
     """
     probes = ("http://connectivitycheck.gstatic.com/generate_204", "https://www.google.com/generate_204")
     try:
-        return all(phone.get(url, family=family).status == 204 for url in probes)
+        return all(phone.get(url, family=family, timeout=5).status == 204 for url in probes)
     except OSError:
         return False

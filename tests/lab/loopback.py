@@ -1,5 +1,6 @@
 """A portal on loopback with its gateway open to all: no namespaces, no root, and as many as one likes."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 from tests.free_ports import free_ports
-from tests.lab.gateway import PROJECT
+from tests.lab.gateway import PROJECT, ZONE
 
 VENUE = "KILL-P01"
 
@@ -18,6 +19,7 @@ state = "{home}/state"
 secrets = "{home}/secrets"
 [venue]
 code = "{venue}"
+timezone = "{zone}"
 [portal]
 port = {port}
 [console]
@@ -40,7 +42,7 @@ class Portal:
         self.port, self.console = free_ports(2)
         self.settings = home / "wificrm.toml"
         self.settings.write_text(
-            _SETTINGS.format(home=home, venue=VENUE, port=self.port, console=self.console)
+            _SETTINGS.format(home=home, venue=VENUE, zone=ZONE.key, port=self.port, console=self.console)
         )
         self._pid = 0
         self._zygote = subprocess.Popen(
@@ -65,7 +67,7 @@ class Portal:
         status = Path(f"/proc/{self._pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0])
 
-    def start(self, timeout: float = 20) -> None:
+    def start(self, timeout: float = 90) -> None:
         """Start it; returns when it takes calls."""
         assert self._zygote.stdin
         assert self._zygote.stdout
@@ -79,19 +81,22 @@ class Portal:
             time.sleep(0.005)
 
     def kill9(self) -> None:
-        """End it as a power cut does; returns when it is gone."""
-        os.kill(self._pid, signal.SIGKILL)
-        while Path(f"/proc/{self._pid}").exists():
+        """End it as a power cut does; returns when it is gone. Raises ProcessLookupError when it has ended."""
+        pid, self._pid = self._pid, 0  # by now the number may be another's
+        if not pid:
+            raise ProcessLookupError
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}").exists():
             time.sleep(0.001)
 
     def close(self) -> None:
         """End whatever runs."""
-        if self._pid and Path(f"/proc/{self._pid}").exists():
+        with contextlib.suppress(ProcessLookupError):
             self.kill9()
         assert self._zygote.stdin
         assert self._zygote.stdout
         self._zygote.stdin.close()
-        self._zygote.wait(10)
+        self._zygote.wait(60)
         self._zygote.stdout.close()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
 ETH_P_ALL = 3
-HOME = Path("/run/wificrm-lab")
+HOME = Path("/run/wificrm-venues")
 NAMED = Path("/run/netns")
 RESOLVERS = Path("/etc/netns")
 
@@ -47,25 +47,46 @@ class Run:
     """The folder and the name under which one venue lives; holds a lock, so that leftovers can be told apart."""
 
     def __init__(self) -> None:
-        HOME.mkdir(mode=0o755, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="v", dir=HOME))
-        self.folder.chmod(0o755)
-        self.name = self.folder.name
-        self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with _alone():
+            self.folder = Path(tempfile.mkdtemp(prefix="v", dir=HOME))
+            self.folder.chmod(0o755)
+            self.name = self.folder.name
+            self._lock = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def close(self) -> None:
         """Remove every namespace of this run, and its folder."""
-        _remove(self.folder)
-        os.close(self._lock)
+        with _alone():
+            _remove(self.folder)
+            os.close(self._lock)
 
 
 def sweep() -> None:
     """Remove what killed runs left behind: whoever still lives holds the lock in its folder."""
-    for folder in HOME.glob("v*") if HOME.is_dir() else ():
-        with contextlib.suppress(OSError), (folder / "lock").open("a+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder)
+    with _alone():
+        for folder in HOME.glob("v*"):
+            with contextlib.suppress(OSError), (folder / "lock").open("a+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(folder)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """One run at a time makes or removes folders: one that is made and not yet locked looks like a leftover."""
+    HOME.mkdir(mode=0o755, exist_ok=True)
+    with HOME.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _keep_in_memory()
+        yield
+
+
+@functools.cache
+def _keep_in_memory() -> None:
+    """As /run is on Debian. On a disk that others write to as well, a commit may take seconds, which is their doing."""
+    kind = subprocess.run(["stat", "-fc", "%T", HOME], capture_output=True, text=True, check=False).stdout
+    if kind.strip() != "tmpfs":
+        memory: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "mode=0755", "wificrm-venues", HOME]
+        subprocess.run(memory, capture_output=True, check=False)
 
 
 def _remove(folder: Path) -> None:
@@ -157,7 +178,7 @@ class Namespace:
         """*command* as it is to be run from outside."""
         return ["ip", "netns", "exec", self.name, *map(str, command)]
 
-    def run(self, *command: str | Path, text: str | None = None, timeout: float = 30) -> str:
+    def run(self, *command: str | Path, text: str | None = None, timeout: float = 120) -> str:
         """Run *command* inside to its end; its output. Raises RuntimeError with what it said when it fails."""
         done = subprocess.run(
             self.command(*command), input=text, capture_output=True, text=True, timeout=timeout, check=False
@@ -195,7 +216,7 @@ def _switch(handle: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def stop(process: subprocess.Popen[bytes], *, kill: bool = False, timeout: float = 10) -> None:
+def stop(process: subprocess.Popen[bytes], *, kill: bool = False, timeout: float = 60) -> None:
     """End *process*: asked kindly first, unless *kill*."""
     if process.poll() is None:
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
@@ -203,4 +224,4 @@ def stop(process: subprocess.Popen[bytes], *, kill: bool = False, timeout: float
         process.wait(timeout)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait(5)
+        process.wait(60)

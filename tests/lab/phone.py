@@ -49,7 +49,7 @@ class Phone(Client):
 
     # -- on and off the Wi-Fi ---------------------------------------------------------------------
 
-    def join(self, *, ipv6: bool = True, request: Sequence[int] = (114,), timeout: float = 15) -> None:
+    def join(self, *, ipv6: bool = True, request: Sequence[int] = (114,), timeout: float = 60) -> None:
         """Associate, get a lease with udhcpc and, when *ipv6*, an address by SLAAC.
 
         *request* are the option codes asked for beside the usual ones. Raises TimeoutError.
@@ -92,16 +92,19 @@ class Phone(Client):
         question = DHCP6_InfoRequest(trid=0xABCDEF) / DHCP6OptClientId(duid=DUID_LL(lladdr=self.mac))
         question /= DHCP6OptOptReq(reqopts=list(codes))
         with self.open_socket("ff02::1:2", socket.SOCK_DGRAM) as sock:
-            sock.settimeout(3)
+            sock.settimeout(30)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, WIFI.encode())
             sock.bind(("::", 546))
             sock.sendto(bytes(question), ("ff02::1:2", 547))
             return DHCP6_Reply(sock.recv(2048))
 
-    def ask_router(self) -> ICMPv6ND_RA:
-        """The answer to a router solicitation (RFC 4861), or what is told to all at that moment."""
+    def ask_router(self, timeout: float = 30) -> ICMPv6ND_RA:
+        """The answer to a router solicitation (RFC 4861), or what is told to all at that moment.
+
+        Raises TimeoutError.
+        """
         with self.namespace.open_socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as sock:
-            sock.settimeout(5)
+            sock.settimeout(timeout)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, WIFI.encode())
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
             sock.sendto(SOLICITATION, ("ff02::2", 0))

@@ -20,8 +20,8 @@ from tests.lab.crowd import RADIO, Crowd, Device
 from tests.lab.page import Form, Page
 
 PROBE = "http://connectivitycheck.gstatic.com/generate_204"
-PATIENCE = 30.0
-"""Seconds for each step; a phone would have given up."""
+PATIENCE = 90.0
+"""Seconds for each step; a phone would have given up. How long they waited is told, and judged by bench/crowd.py."""
 AGAIN = 2.0
 """Seconds after which a question by DHCP or DNS is repeated."""
 PLANS: tuple[Mapping[str, str], ...] = ({}, {"A0": "with", "A4": ""}, {"A0": "waiting", "A3": "4", "A4": ""})

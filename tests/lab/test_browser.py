@@ -53,6 +53,7 @@ def browser_of(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=wrapper,
+            timeout=120_000,
             args=[*FLAGS, f"--ignore-certificate-errors-spki-list={venue.authority.pins}"],
         )
         context = browser.new_context(
@@ -63,7 +64,7 @@ def browser_of(
             locale=language,
             java_script_enabled=script,
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(60_000)
         yield context.new_page()
         browser.close()
 

@@ -22,8 +22,6 @@ pytestmark = pytest.mark.lab
 
 SIZE = 200
 AT_ONCE = 40
-SECONDS = 20
-"""Within which everybody is to be online, from the first DISCOVER on."""
 
 
 class Played(NamedTuple):
@@ -70,7 +68,7 @@ def play(device: Device) -> Played:
     visit = answer_all(device, open_portal(device, language=language), plan_of(device.number))
     assert is_online(device)
     assert device.tcp(STRAY4, 5222) == "open"
-    assert device.udp(STRAY4, 443, timeout=5) == "answer"
+    assert device.udp(STRAY4, 443) == "answer"
     return Played(device, language, visit)
 
 
@@ -88,9 +86,10 @@ def scene() -> Iterator[Scene]:
         yield Scene(venue, crowd, played, time.monotonic() - start)
 
 
-def test_everybody_is_online_in_time(scene: Scene, record_property: Callable[[str, object], None]) -> None:
-    record_property("seconds", scene.seconds)
-    assert scene.seconds < SECONDS
+def test_everybody_is_online(scene: Scene, record_property: Callable[[str, object], None]) -> None:
+    record_property(
+        "seconds", scene.seconds
+    )  # a figure of this machine and its load; bench/crowd.py has the limit
     assert scene.venue.gateway.allowed().keys() == {device.mac for device in scene.crowd.devices}
 
 

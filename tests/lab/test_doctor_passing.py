@@ -182,7 +182,7 @@ def test_the_clock_shows_1970(gateway: Gateway, tmp_path: Path) -> None:
     faked = (f"LD_PRELOAD={library}", "FAKETIME=@1970-01-01 00:10:00", "FAKETIME_DONT_FAKE_MONOTONIC=1")
     command = gateway._wificrm("doctor", "--quick", "--json", environment=faked)
     done = subprocess.run(
-        gateway.namespace.command(*command), capture_output=True, text=True, timeout=30, check=False
+        gateway.namespace.command(*command), capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1, done.stderr
     found = {each["what"]: each for each in msgspec.json.decode(done.stdout) if each["state"] == "fault"}

@@ -57,7 +57,7 @@ class Guest(threading.Thread):
 
     def _be(self, address: str) -> None:
         connection = http.client.HTTPConnection(
-            "127.0.0.1", self._port, timeout=10, source_address=(address, 0)
+            "127.0.0.1", self._port, timeout=60, source_address=(address, 0)
         )
         with contextlib.closing(connection):
             connection.request("GET", "/en", headers=BROWSER)
@@ -88,14 +88,14 @@ def answer_until_killed(portal: Portal, cycle: int, chance: random.Random) -> tu
     portal.start()
     for guest in guests:
         guest.start()
-    enough, until = chance.randrange(MOST_REPLIES), time.monotonic() + 10
+    enough, until = chance.randrange(MOST_REPLIES), time.monotonic() + 60
     while sum(guest.replies for guest in guests) < enough and time.monotonic() < until:
         time.sleep(0.001)
     time.sleep(chance.uniform(0, JITTER))
     portal.kill9()
     replied: Given = {}
     for guest in guests:
-        guest.join(15)
+        guest.join(90)
         assert not guest.is_alive()
         replied |= guest.replied
     return replied, any(guest.midway for guest in guests)

@@ -125,10 +125,10 @@ def takers(terms: Venue) -> dict[str, Taker]:
     found = {network: Taker(on(terms, network)) for network in WAYS}
     traffic, runs = Traffic(terms), []
     with ThreadPoolExecutor(1) as other:
-        watching = other.submit(watch, terms, found, time.monotonic() + 40)
+        watching = other.submit(watch, terms, found, time.monotonic() + 120)
         try:
             for network, way in WAYS.items():
-                options = ("-t", "60", "-b", "20M", *way.split())
+                options = ("-t", "180", "-b", "20M", *way.split())
                 runs.append(traffic.start(found[network].phone.namespace, *options))
             watching.result()
         finally:
@@ -167,7 +167,7 @@ def test_who_is_always_let_through_needs_no_grant_and_has_no_limit(terms: Venue)
     assert eventually(lambda: is_online(phone) and is_online(phone, family=6))
     traffic = Traffic(terms)
     for way in ((), ("-R",)):
-        assert traffic.run(phone.namespace, "-t", "1", "-b", "40M", *way).bytes > 4 * MB
+        assert traffic.run(phone.namespace, "-n", "5M", "-b", "60M", *way).bytes > 4 * MB
     assert phone.mac not in terms.gateway.allowed("lists")
 
 
@@ -190,7 +190,7 @@ def test_the_same_device_on_another_network_is_another_device(terms: Venue) -> N
     skip(other)
     keys = {device_key("up", phone.mac), device_key("down", phone.mac)}
     assert terms.gateway.leases().keys() >= keys
-    Traffic(terms).run(phone.namespace, "-t", "1", "-b", "10M")
+    Traffic(terms).run(phone.namespace, "-n", "1500K", "-b", "20M")
     leases = terms.gateway.leases()
     assert leases[device_key("up", phone.mac)].up > MB
     assert leases[device_key("down", phone.mac)].up < MB / 10

@@ -153,7 +153,7 @@ def test_the_boxes_link_local_address_shows_no_more(guests: Guests, venue: Venue
     opened = set()
     for port in (22, 53, 80, 443, PRINTER_PORT, CONSOLE_PORT, HTTP_PORT, TLS_PORT):
         with phone.open_socket(address, socket.SOCK_STREAM) as sock:
-            sock.settimeout(2)
+            sock.settimeout(20)
             if sock.connect_ex((address, port, 0, index)) == 0:
                 opened.add(port)
     assert {80, HTTP_PORT} <= opened <= {53, 80, 443, HTTP_PORT, TLS_PORT}

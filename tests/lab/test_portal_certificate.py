@@ -92,7 +92,7 @@ def test_dhcpcd_learns_of_the_portal_by_all_three_ways(venue: Venue, tmp_path: P
     process = phone.namespace.start(*wrapped, log=tmp_path / "log")
     expected = {f"{reason} {API}" for reason in ("BOUND", "ROUTERADVERT", "INFORM6")}
     try:
-        assert eventually(lambda: expected <= set(learnt.read_text().splitlines()), within=15), (
+        assert eventually(lambda: expected <= set(learnt.read_text().splitlines())), (
             learnt.read_text() + (tmp_path / "log").read_text()
         )
     finally:
@@ -218,7 +218,7 @@ def test_that_nothing_is_advertised_is_told(own_venue: Venue, own_phone: Phone) 
     assert '"advertised": false' in own_venue.gateway.wificrm("gateway", "status")
     assert any("FAULT" in line and "guests get no IPv6" in line for line in doctor(own_venue))
     with contextlib.suppress(TimeoutError, socket.timeout):
-        raise AssertionError(own_phone.ask_router())
+        raise AssertionError(own_phone.ask_router(timeout=3))
     own_venue.gateway.start_advertiser()
     own_venue.gateway.wait("advertiser")
     assert own_phone.ask_router().routerlifetime == 1800
@@ -230,7 +230,7 @@ def doctor(venue: Venue) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     return done.stdout.splitlines()
 

@@ -97,9 +97,9 @@ def test_nothing_leaves_before_the_grant(phone: Phone, venue: Venue, family: int
     for port in TCP_PORTS:
         assert phone.tcp(target, port) == ("open" if port in reachable else "reset"), port
     # The kernel tells a device of refusals only so often (icmp_ratelimit): the first, and some of the rest.
-    fates = [phone.udp(target, port, timeout=0.1) for port in UDP_PORTS]
-    assert fates[0] == REFUSED[family]
-    assert set(fates) <= {REFUSED[family], "timeout"}
+    assert phone.udp(target, UDP_PORTS[0]) == REFUSED[family]
+    fates = {phone.udp(target, port, timeout=0.1) for port in UDP_PORTS}
+    assert fates <= {REFUSED[family], "timeout"}
     assert phone.ping(target, timeout=0.1) in (REFUSED[family], "timeout")
     assert venue.internet.leaked() == (0, [])
 
@@ -188,7 +188,7 @@ def test_a_flood_of_questions_is_cut_and_the_phone_is_served_again(new_phone: Ne
             except TimeoutError:
                 break
     assert 0 < answers < 500
-    assert flooding.resolve(STRAY_NAME, timeout=10) == [PROVIDER_ANSWER]
+    assert flooding.resolve(STRAY_NAME, timeout=60) == [PROVIDER_ANSWER]
 
 
 def test_a_stolen_address_opens_nothing(new_phone: NewPhone) -> None:

@@ -18,7 +18,7 @@ import msgspec
 
 from tests.lab.certificates import Authority
 from tests.lab.client import Answer
-from tests.lab.gateway import GROUP, PORTAL_USER, PROJECT, Gateway
+from tests.lab.gateway import GROUP, PORTAL_USER, PROJECT, ZONE, Gateway
 from tests.lab.internet import RESOLVER4, ROUTER4, ROUTER6, Internet
 from tests.lab.namespace import Namespace, Run, stop, sweep
 from tests.lab.phone import Phone
@@ -38,6 +38,7 @@ secrets = "{home}/data/secrets"
 {routers}
 [venue]
 code = "LAB-P01"
+timezone = "{zone}"
 names = {{ vi = "Trung tâm thử nghiệm", en = "Lab Centre" }}
 
 [portal]
@@ -98,6 +99,7 @@ class PortalBox(Gateway):
         self.settings.write_text(
             _SETTINGS.format(
                 home=self.home,
+                zone=ZONE.key,
                 name=PORTAL,
                 certificate=self.certificate,
                 key=self.key,
@@ -115,7 +117,7 @@ class PortalBox(Gateway):
     def start(self) -> None:
         """Migrate, then the portal."""
         migrating = self._start("migrate", "migrate", user=PORTAL_USER)
-        if migrating.wait(30):
+        if migrating.wait(120):
             raise RuntimeError(f"wificrm migrate: {self.log('migrate')}")
         self.start_portal(clock=self.clock)
         self.wait("portal")
@@ -373,7 +375,7 @@ class ThinVenue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def wait(self, timeout: float = 30, *, only: ThinRouter | None = None) -> None:
+    def wait(self, timeout: float = 120, *, only: ThinRouter | None = None) -> None:
         """Return when every router (or the *only* one) is connected, as both sides say.
 
         Raises RuntimeError with their logs.

@@ -4,12 +4,13 @@ import itertools
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 
 from tests.lab.internet import STRAY4, STRAY6
 from tests.lab.namespace import Namespace, stop
+from tests.lab.phone import WIFI
 from tests.lab.venue import Venue
 
 PORTS = range(5201, 5221)
@@ -24,13 +25,32 @@ class Carried(NamedTuple):
     least: int
 
 
+class Cable(NamedTuple):
+    """Bytes of the frames that a device sent (*up*) and was sent (*down*) so far, as its own end counts them."""
+
+    up: int
+    down: int
+
+    @classmethod
+    def of(cls, device: Namespace, interface: str = WIFI) -> Self:
+        """What passed *interface* of *device*; pieces that the kernel did not cut yet are one frame each."""
+        with device.entered():
+            lines = Path("/proc/thread-self/net/dev").read_text().splitlines()
+        numbers = next(line.split() for line in lines if line.split()[0] == f"{interface}:")
+        return cls(int(numbers[9]), int(numbers[1]))
+
+    def since(self, before: "Cable") -> "Cable":
+        """What passed since *before*."""
+        return Cable(self.up - before.up, self.down - before.down)
+
+
 class Exchange:
     """A run under way."""
 
     def __init__(self, server: subprocess.Popen[bytes], client: subprocess.Popen[bytes], said: Path) -> None:
         self._server, self._client, self._said = server, client, said
 
-    def end(self, within: float = 30) -> Carried:
+    def end(self, within: float = 120) -> Carried:
         """What it carried. Raises RuntimeError when it broke, TimeoutExpired when it does not end."""
         try:
             self._client.wait(within)
@@ -67,7 +87,7 @@ class Traffic:
         # Bound to the address that is asked: datagrams are answered from no other.
         command = ("iperf3", "-s", "-1", "-B", target, "-p", str(port))
         server = self._internet.start(*command, log=self._folder / f"iperf-{port}.server")
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not self._internet.run("ss", "-Hltn", f"sport = {port}").strip():
             if time.monotonic() > until:
                 raise RuntimeError("iperf3 does not listen")

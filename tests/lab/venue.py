@@ -59,7 +59,7 @@ class Venue:
         self._stack.close()
 
 
-def eventually(holds: Callable[[], bool], *, within: float = 10, every: float = 0.05) -> bool:
+def eventually(holds: Callable[[], bool], *, within: float = 60, every: float = 0.05) -> bool:
     """Whether *holds* becomes true *within* seconds."""
     until = time.monotonic() + within
     while not holds():
