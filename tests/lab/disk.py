@@ -1,6 +1,9 @@
 """What a curious person reads off a disk: where things lie, and in which order they came to lie there."""
 
+import functools
 import ipaddress
+import itertools
+import math
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -52,12 +55,12 @@ def order_tells(data: bytes, arrived: Sequence[UUID], *, within: int = PAGE) -> 
     """How much the places of responses in *data* tell about the order in which they *arrived*.
 
     Within each stretch of *within* octets (a page of SQLite; a whole file when 0), places and arrivals are
-    compared by Kendall's tau: for all, and for those who came last, whose places nothing has moved yet.
-    The result is the two-sided probability that chance alone would show as much: near 0
-    when the order can be read off, anything up to 1 when not.
+    compared by Kendall's tau: for all, and for those who came last, whose places nothing has moved yet; all
+    stretches together, and each alone, for which the probability is exact. The result is the two-sided probability
+    that chance alone would show as much, of the most telling of these: near 0 when the order can be read off.
     """
     lasts = sorted({min(last, len(arrived)) for last in (15, 30, len(arrived))})
-    return min(_by_chance(data, arrived[-last:], within) for last in lasts)
+    return min(1.0, *(_by_chance(data, arrived[-last:], within) for last in lasts))
 
 
 def _by_chance(data: bytes, arrived: Sequence[UUID], within: int) -> float:
@@ -65,15 +68,42 @@ def _by_chance(data: bytes, arrived: Sequence[UUID], within: int) -> float:
     for number, response in enumerate(arrived):
         for at in offsets(data, response):
             stretches.setdefault(at // within if within else 0, {})[number] = at
-    agreement, variance = 0, 0.0
+    agrees = [
+        [0] * len(arrived) for _ in arrived
+    ]  # of two arrivals: stretches that have them in order, less those not
+    alone = []
     for found in stretches.values():
-        places = [at for _, at in sorted(found.items())]
-        n = len(places)
-        agreement += sum(1 if places[i] > places[j] else -1 for i in range(n) for j in range(i))
-        variance += n * (n - 1) * (2 * n + 5) / 18
-    if not variance:
-        return 1.0
-    return 2 * (1 - NormalDist().cdf(abs(agreement) / variance**0.5))
+        numbers = sorted(found)
+        pairs = [(i, j) for at, j in enumerate(numbers) for i in numbers[:at]]
+        inverted = 0
+        for i, j in pairs:
+            sign = 1 if found[j] > found[i] else -1
+            inverted += sign < 0
+            agrees[i][j] += sign
+            agrees[j][i] -= sign
+        alone.append(_exactly(len(numbers), min(inverted, len(pairs) - inverted)))
+    return min(1.0, max(1, len(alone)) * min(alone, default=1.0), _together(agrees))
+
+
+def _together(agrees: list[list[int]]) -> float:
+    """The probability of so much agreement over all stretches, which hold the same responses in the same order.
+
+    Were arrivals shuffled, two pairs would agree by chance alone unless they share a response: by a third then.
+    """
+    agreement = sum(row[j] for i, row in enumerate(agrees) for j in range(i + 1, len(row)))
+    squares = sum(each**2 for row in agrees for each in row)
+    variance = squares / 2 + (sum(sum(row) ** 2 for row in agrees) - squares) / 3
+    return 2 * NormalDist().cdf(-abs(agreement) / variance**0.5) if variance > 0 else 1.0
+
+
+@functools.cache
+def _exactly(n: int, inversions: int) -> float:
+    """The probability that *n* things in random order show at most so many *inversions*, or as few the other way."""
+    ways = [1]  # by inversions (Mahonian numbers)
+    for more in range(1, n):
+        sums = list(itertools.accumulate([*ways, *[0] * more]))
+        ways = [each - (sums[at - more - 1] if at > more else 0) for at, each in enumerate(sums)]
+    return min(1.0, 2 * sum(ways[: inversions + 1]) / math.factorial(n))
 
 
 def values_of(path: Path) -> dict[str, set[object]]:
