@@ -1,4 +1,7 @@
-"""What a device took: within 1 % of what iperf3 sent, both ways, both families, whatever is restarted meanwhile."""
+"""What a device took: within 1 % of what passed its cable, both ways, both families, whatever is restarted meanwhile.
+
+Payload would not do: how much of a frame is header depends on how the kernel cuts a flow, and so on the load.
+"""
 
 import contextlib
 import sqlite3
@@ -10,17 +13,14 @@ from captive.gateway import device_key
 from tests.lab.conftest import NewPhone
 from tests.lab.journey import is_online, skip
 from tests.lab.phone import Phone
-from tests.lab.traffic import Traffic
+from tests.lab.traffic import Cable, Carried, Traffic
 from tests.lab.venue import Venue, eventually
 
 pytestmark = pytest.mark.lab
 
-DATAGRAM = 1200
-FRAME4, FRAME6 = 14 + 20 + 8, 14 + 40 + 8
-"""Headers of one datagram: Ethernet, IP, UDP."""
-TCP, UDP = ("-b", "40M", "-t", "1"), ("-u", "-b", "20M", "-l", str(DATAGRAM), "-t", "1")
-LEFT_FOR_OTHERS = 0.02
-"""Share of the bulk that the other way carries: acknowledgements, iperf3's own words."""
+TCP, UDP = ("-b", "60M", "-n", "5M"), ("-u", "-b", "40M", "-l", "1200", "-n", "2500K")
+NOT_FORWARDED = 5_000
+"""Bytes on a cable meanwhile that go no further than the box: ARP, neighbour discovery, advertisements, DHCP."""
 
 
 def key(phone: Phone) -> str:
@@ -29,6 +29,13 @@ def key(phone: Phone) -> str:
 
 def is_near(counted: float, sent: float) -> bool:
     return abs(counted - sent) <= sent * 0.01
+
+
+def carry(venue: Venue, phone: Phone, *options: str, family: int = 4) -> tuple[Carried, Cable]:
+    """Traffic of *phone*: as iperf3 tells it, and as the phone's cable does."""
+    before = Cable.of(phone.namespace)
+    run = Traffic(venue).run(phone.namespace, *options, family=family)
+    return run, Cable.of(phone.namespace).since(before)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +57,14 @@ def test_the_count_is_what_was_sent(
 ) -> None:
     before = venue.gateway.leases()[key(counted_phone)]
     way = ("-R",) if back else ()
-    run = Traffic(venue).run(counted_phone.namespace, *kind, *way, family=family)
-    sent = float(run.bytes)
-    if kind == UDP:  # what a busy phone had no room for was sent to it all the same
-        sent = run.sent * (1 + (FRAME4 if family == 4 else FRAME6) / DATAGRAM)
+    run, cable = carry(venue, counted_phone, *kind, *way, family=family)
     after = venue.gateway.leases()[key(counted_phone)]
     up, down = after.up - before.up, after.down - before.down
-    counted, other = (down, up) if back else (up, down)
-    assert sent > 2_000_000
-    assert is_near(counted, sent), f"{counted} counted, {sent:.0f} sent"
-    assert 0 < other < sent * LEFT_FOR_OTHERS
+    assert run.bytes > 2_000_000
+    assert run.bytes < (down if back else up)
+    for counted, passed in ((up, cable.up), (down, cable.down)):
+        assert 0 < counted <= passed
+        assert counted > passed * 0.99 - NOT_FORWARDED, f"{counted} counted, {passed} passed"
 
 
 def test_what_the_portal_and_the_garden_say_is_free(venue: Venue, new_phone: NewPhone) -> None:
@@ -134,17 +139,15 @@ def kept() -> Iterator[dict[str, tuple[float, float]]]:
         phone = venue.phone()
         phone.join()
         skip(phone)
-        traffic, told = Traffic(venue), {}
-        sent = float(traffic.run(phone.namespace, *TCP).bytes)
+        told: dict[str, tuple[float, float]] = {}
+        sent = sum(carry(venue, phone, *TCP)[1])
         for name, events in EVENTS.items():
             for happen in events:
                 happen(venue)
-                assert eventually(
-                    lambda: key(phone) in venue.gateway.leases() and is_online(phone), within=30
-                )
-                sent += traffic.run(phone.namespace, *TCP, "-R").bytes
+                assert eventually(lambda: key(phone) in venue.gateway.leases() and is_online(phone))
+                sent += sum(carry(venue, phone, *TCP, "-R")[1])
             restart(venue, "portal")
-            eventually(lambda: is_near(stored(venue, phone), sent), within=12)  # noqa: B023 - asked at once
+            eventually(lambda: is_near(stored(venue, phone), sent), within=30)  # noqa: B023 - asked at once
             told[name] = (sent, stored(venue, phone))
         yield told
 
