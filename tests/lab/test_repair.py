@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from captive.box.pool import POOLS
 from tests.lab.conftest import NewPhone
 from tests.lab.gateway import Gateway
 from tests.lab.internet import STRAY4, STRAY6, STRAY_NAME
@@ -24,8 +25,8 @@ from tests.lab.venue import Venue, eventually
 
 pytestmark = pytest.mark.lab
 
-LIMIT = 5.0
-"""Seconds, of issue 3."""
+LIMIT, TRIES = 5.0, 3
+"""Seconds, of issue 3. A machine that is busy elsewhere may miss them now and then; a repair that is slow, always."""
 OTHER = "02:de:ad:00:00:01"
 
 
@@ -44,11 +45,16 @@ def told(sentence: str) -> None:
     sys.stdout.write(f"{sentence}\n")
 
 
-def repaired(what: str, holds: Callable[[], bool]) -> None:
-    """*holds* comes true within the limit."""
-    began = time.monotonic()
-    assert eventually(holds, within=LIMIT, every=0.02), what
-    told(f"{what}: repaired in {time.monotonic() - began:.1f} s")
+def repaired(what: str, harm: Callable[[], object], holds: Callable[[], bool]) -> None:
+    """After *harm*, *holds* comes true again within the limit."""
+    took: list[float] = []
+    while not took or took[-1] > LIMIT:
+        assert len(took) < TRIES, (what, took)
+        harm()
+        began = time.monotonic()
+        assert eventually(holds, every=0.02), what
+        took.append(time.monotonic() - began)
+    told(f"{what}: repaired in {took[-1]:.1f} s")
 
 
 def chains(gateway: Gateway) -> str:
@@ -77,14 +83,13 @@ def test_tables_are_as_they_were(new_phone: NewPhone, gateway: Gateway, what: st
     online, waiting = new_phone(), new_phone()
     skip(online)
     before = chains(gateway)
-    nft(gateway, LOSSES[what])
 
     def holds() -> bool:
         with contextlib.suppress(RuntimeError):
             return chains(gateway) == before and online.mac in gateway.allowed()
         return False
 
-    repaired(what, holds)
+    repaired(what, lambda: nft(gateway, LOSSES[what]), holds)
     assert online.tcp(STRAY4, 443) == online.tcp(STRAY6, 443) == "open"
     assert waiting.tcp(STRAY4, 443) == waiting.tcp(STRAY6, 443) == "reset"
     if what == "a firewall reload":
@@ -104,14 +109,13 @@ CHANGES = {
 @pytest.mark.parametrize("what", CHANGES)
 def test_the_set_of_who_is_online_is_as_it_was(phone: Phone, gateway: Gateway, what: str) -> None:
     skip(phone)
-    before = gateway.allowed()
-    nft(gateway, CHANGES[what].replace("MAC", phone.mac))
+    before, began = gateway.allowed(), time.monotonic()
 
     def holds() -> bool:
-        now = gateway.allowed()
-        return now.keys() == before.keys() and abs(now[phone.mac] - before[phone.mac]) < 20
+        now, gone = gateway.allowed(), time.monotonic() - began
+        return now.keys() == before.keys() and abs(now[phone.mac] + gone - before[phone.mac]) < 20
 
-    repaired(what, holds)
+    repaired(what, lambda: nft(gateway, CHANGES[what].replace("MAC", phone.mac)), holds)
     assert is_online(phone)
 
 
@@ -127,16 +131,19 @@ def test_counts_go_on_when_the_sets_of_counts_are_emptied(
             row = store.execute('SELECT up, down FROM "grant" WHERE device = ?', (device,)).fetchone()
             return int(row["netdev" in change])
 
-    assert eventually(lambda: phone.tcp(STRAY4, 443) == "open" and counted() > 0, within=25, every=0.5)
+    assert eventually(lambda: phone.tcp(STRAY4, 443) == "open" and counted() > 0, every=0.5)
     before = counted()
     nft(gateway, change)
-    assert eventually(lambda: phone.tcp(STRAY4, 443) == "open" and counted() > before, within=25, every=0.5)
+    assert eventually(lambda: phone.tcp(STRAY4, 443) == "open" and counted() > before, every=0.5)
 
 
 @pytest.fixture
 def watched(gateway: Gateway) -> Iterator[Gateway]:
     """The gateway with ``wificrm gateway watch`` running."""
+    counted = gateway.home / "state" / POOLS
+    counted.unlink(missing_ok=True)
     gateway.start_watch()
+    assert eventually(counted.exists), gateway.log("watch")  # it has looked once
     yield gateway
     gateway.stop("watch")
 
@@ -144,7 +151,6 @@ def watched(gateway: Gateway) -> Iterator[Gateway]:
 def test_a_killed_dnsmasq_is_back_with_its_leases(watched: Gateway, phone: Phone) -> None:
     assert phone.resolve(STRAY_NAME)
     address = phone.address4
-    eventually(lambda: "watch" not in watched.log("watch"), within=1)
 
     def answers() -> bool:
         with contextlib.suppress(OSError):
@@ -152,8 +158,7 @@ def test_a_killed_dnsmasq_is_back_with_its_leases(watched: Gateway, phone: Phone
         return False
 
     for _ in range(3):
-        watched.kill9("dnsmasq")
-        repaired("dnsmasq killed", answers)
+        repaired("dnsmasq killed", lambda: watched.kill9("dnsmasq"), answers)
     phone.leave()
     phone.join()
     assert phone.address4 == address
@@ -163,8 +168,12 @@ def test_a_killed_dnsmasq_is_back_with_its_leases(watched: Gateway, phone: Phone
 def test_forwarding_turned_off_is_on_again(watched: Gateway, phone: Phone) -> None:
     skip(phone)
     assert is_online(phone)
-    watched.namespace.sysctl({"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0})
-    repaired("forwarding turned off", lambda: phone.tcp(STRAY4, 443) == phone.tcp(STRAY6, 443) == "open")
+
+    def passes() -> bool:
+        return all(phone.tcp(stray, 443, timeout=1) == "open" for stray in (STRAY4, STRAY6))
+
+    off: dict[str, int | str] = {"net.ipv4.ip_forward": 0, "net.ipv6.conf.all.forwarding": 0}
+    repaired("forwarding turned off", lambda: watched.namespace.sysctl(off), passes)
 
 
 def test_a_gateway_that_is_taken_down_stays_down(watched: Gateway) -> None:
@@ -191,7 +200,7 @@ def test_killed_while_the_table_is_lost(phone: Phone, gateway: Gateway, name: st
     nft(gateway, "flush ruleset")
     began = time.monotonic()
     (gateway.start_gate if name == "gate" else gateway.start_portal)()
-    assert eventually(lambda: _allowed(gateway, phone), within=15, every=0.02)
+    assert eventually(lambda: _allowed(gateway, phone), every=0.02)
     told(f"{name} killed and the table lost: repaired {time.monotonic() - began:.1f} s after the start")
     gateway.wait()
     assert eventually(lambda: is_online(phone))
@@ -260,7 +269,7 @@ def test_a_clock_of_1970_that_is_set_hurts_no_lease_and_no_date(
         assert send(early, page, page.survey, page.survey.values[0]).status == 303
         assert _days(gateway) >= {"1970-01-01"}
         offset.write_text("+0\n")
-        assert eventually(lambda: "1970-01-01" not in _days(gateway), within=20)
+        assert eventually(lambda: "1970-01-01" not in _days(gateway))
         assert eventually(lambda: b'"captive":false' in online.get(online.api).body)
         assert page.skip
         assert send(early, page, page.skip).status == 303
