@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from captive.watch.kinds import AlertKind
 from tests.captive.watch import packets
 from tests.captive.watch.test_claims import CASES
 from tests.lab.crowd import Crowd
-from tests.lab.gateway import ADDRESS6, ADVERTISER_USER, BRIDGE, BRIDGE_MAC, GROUP, Gateway, today
+from tests.lab.gateway import ADDRESS6, ADVERTISER_USER, BRIDGE, BRIDGE_MAC, GROUP, ZONE, Gateway
 from tests.lab.hasty_watch import WINDOW
 from tests.lab.namespace import stop
 from tests.lab.phone import WIFI, Phone
@@ -82,7 +83,7 @@ class Watched:
     """A venue with two networks and a watch."""
 
     def __init__(self, venue: Venue) -> None:
-        self.venue, self.gateway = venue, venue.gateway
+        self.venue, self.gateway, self.began = venue, venue.gateway, time.time()
         self.folder = self.gateway.home / "state-watch"
         self.hook = Hook(self.gateway)
         with self.gateway.settings.open("a") as file:
@@ -186,7 +187,7 @@ def watched() -> Iterator[Watched]:
         yield watched
         assert watched.process.poll() is None, watched.log
         watched.process.terminate()
-        assert watched.process.wait(10) == 0, watched.log
+        assert watched.process.wait(60) == 0, watched.log
         told = re.sub(r"\d+-\d+-\d+T[^\"]*", "", watched.log + json.dumps(watched.hook.got))
         assert not NAMES_SOMEBODY.findall(told)
 
@@ -204,15 +205,16 @@ def test_an_alert_waits_for_a_webhook_that_is_away(watched: Watched) -> None:
     say(phone, [packets.advertisement(phone.mac)] * 3, rate=10)
     assert eventually(lambda: "the webhook takes no message" in watched.log), watched.log
     watched.hook.start()
-    assert eventually(lambda: watched.told(phone) == [("rogue_ra", "ra")], within=15)
+    assert eventually(lambda: watched.told(phone) == [("rogue_ra", "ra")])
     assert "secret" not in watched.log
     (message,) = watched.hook.got
     assert set(message) == {
         *("centre", "kind", "what", "state", "network", "port", "count", "first", "last", "text")
     }
     assert (message["centre"], message["network"], message["state"]) == ("LAB-P01", "guest", "new")
-    assert message["first"].startswith(today().isoformat()[:8])
-    assert message["first"].endswith("+07:00")
+    first = datetime.fromisoformat(message["first"])
+    assert watched.began - 1 <= first.timestamp() <= time.time()
+    assert first.utcoffset() == datetime.now(ZONE).utcoffset()
 
 
 def test_a_rogue_dhcp_server_is_found_although_it_hears_no_guest(watched: Watched) -> None:
@@ -233,7 +235,7 @@ def test_a_rogue_dhcp_server_is_found_although_it_hears_no_guest(watched: Watche
         watched.listens_to(rogue)
         other.join()  # the box's own server answers, which is nothing to tell
         again = watched.phone()  # a port that comes up is asked, and the others with it
-        assert eventually(lambda: watched.told(rogue) == [("rogue_dhcp", "dhcp4")], within=15), watched.log
+        assert eventually(lambda: watched.told(rogue) == [("rogue_dhcp", "dhcp4")]), watched.log
         assert watched.told(other) == watched.told(again) == []
     finally:
         stop(serving)
@@ -248,7 +250,7 @@ def test_who_says_to_be_the_gateway_is_told_of_by_port(watched: Watched) -> None
     liars = {what: watched.phone() for what in lies}
     for what, liar in liars.items():
         watched.listens_to(liar)
-        say(liar, [lies[what]] * 5, rate=20)
+        say(liar, [lies[what]] * 9, rate=200)
     for what, liar in liars.items():
         assert eventually(partial(watched.told_only, liar, "spoofed_gateway", what)), (
             what,
@@ -281,13 +283,12 @@ class Morning:
         loud = [packets.broadcast(self.loud.mac)] * int(2 * ONE_DEVICE[Kind.BROADCAST] * seconds)
         thirsty = [packets.discover(mac(1000 + number)) for number in range(STARVING + 20)]
         new = [packets.broadcast(mac(10_000 + number)) for number in range(int(3 * NEW_DEVICES * seconds))]
-        bulk = [packets.tcp("A", self._copied)] * int(
-            18 * seconds
-        )  # not even a broadcast: the bridge itself tells
-        names = [packets.question(self._across)] * int(9 * seconds)
+        # not even a broadcast: the bridge itself tells
+        bulk = partial(self._until_told, self.copies, packets.tcp("A", self._copied), 18)
+        names = partial(self._until_told, self.networks, packets.question(self._across), 9)
         together(
-            *(partial(say, phone, bulk, rate=18) for phone in self.copies),
-            *(partial(say, phone, names, rate=9) for phone in self.networks),
+            *(partial(bulk, phone) for phone in self.copies),
+            *(partial(names, phone) for phone in self.networks),
             partial(say, self.loud, loud, rate=2 * ONE_DEVICE[Kind.BROADCAST]),
             partial(say, self.starving, thirsty, rate=0.9 * NEW_DEVICES),
             partial(say, self.many, new, rate=3 * NEW_DEVICES),
@@ -295,6 +296,16 @@ class Morning:
             self._gather,
         )
         time.sleep(2 * WINDOW)
+
+    def _until_told(self, pair: list[Phone], frame: bytes, rate: float, phone: Phone) -> None:
+        """Say *frame* from *phone* until the watch tells of the *pair*."""
+        for _ in range(60):
+            say(phone, [frame] * int(rate), rate=rate)
+            if any(each["kind"] == "cloned_mac" for one in pair for each in self._of(one)):
+                return
+
+    def _of(self, phone: Phone) -> list[dict[str, Any]]:
+        return [each for each in self._watched.hook.got if each["port"] == port_of(phone)]
 
     def _roam(self) -> None:
         first, second = self.roaming
@@ -392,11 +403,11 @@ def test_after_all_that_it_still_watches_and_counted(watched: Watched) -> None:
     watched.listens_to(phone)
     say(phone, [packets.offer(phone.mac)], rate=1)
     assert eventually(lambda: watched.told(phone) == [("rogue_dhcp", "dhcp4")]), watched.log
-    assert eventually(lambda: watched.counters()["alerts"]["rogue_dhcp"] >= 2, within=10)
+    assert eventually(lambda: watched.counters()["alerts"]["rogue_dhcp"] >= 2)
     counters = watched.counters()
     assert set(counters) == {"alerts", "seen"}
     assert set(counters["seen"]) == set(counters["alerts"]) == set(AlertKind)
-    assert all(time.time() - 120 < at <= time.time() for at in counters["seen"].values())
+    assert all(watched.began - 1 <= at <= time.time() for at in counters["seen"].values())
     assert counters["alerts"]["cloned_mac"] == 2, [
         each for each in watched.hook.got if each["kind"] == "cloned_mac"
     ]
