@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from tests.soak.soak import Outcome, Stock
+from tests.soak.soak import Outcome, Stock, left_over
 
 MEGABYTE = 1 << 20
 MEMORY = 2 * MEGABYTE
@@ -24,8 +24,6 @@ BOUNDED = {
     "noted usage": "as above",
 }
 """Books that are not empty after midnight, and what bounds them."""
-TIMED = {"rate": 60, "speaking": 60, "heard": 120, "asking": 60, "told": 60, "visiting": 120}
-"""Seconds after which elements of a set (by the beginning of its name) end by themselves."""
 
 
 def breaches(outcome: Outcome, *, rest: float) -> list[str]:
@@ -75,10 +73,8 @@ def _processes(first: Stock, last: Stock) -> Iterator[str]:
 
 
 def _kernel(last: Stock, rest: float) -> Iterator[str]:
-    for name, size in last.elements.items():
-        ends = next((seconds for start, seconds in TIMED.items() if name.startswith(start)), 0)
-        if size and ends <= rest:
-            yield f"{size} elements left in {name}"
+    for name, size in left_over(last, rest).items():
+        yield f"{size} elements left in {name}"
     living = [flow for flow in last.flows if "ESTABLISHED" in flow and "tcp" in flow]
     # An address that another device took over before its lease ended keeps the flows of the first.
     if living:

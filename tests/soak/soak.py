@@ -11,7 +11,7 @@ from typing import Any
 from tests.lab.certificates import Authority
 from tests.lab.namespace import Run, sweep
 from tests.soak.crowd import Crowd
-from tests.soak.guests import ENDS, LATE, Guests
+from tests.soak.guests import ENDS, Guests
 from tests.soak.venue import EXTENSION, LEASE, HurriedGateway, World
 
 Trouble = tuple[str, str]
@@ -25,6 +25,14 @@ TROUBLES = (
 """What breaks, by round, at a third and at two thirds of it; processes are left alone after that, to be measured."""
 LATER = (("ruleset", "flush"), ("table", "flush"))
 """What breaks in every third round after those."""
+
+
+TIMED = {"rate": 60, "speaking": 60, "heard": 120, "asking": 60, "told": 60, "visiting": 120}
+"""Seconds after which elements of a set (by the beginning of its name) end by themselves."""
+DRAINED = 60
+"""Seconds after the last grant's time within which the book is empty on the busiest machine."""
+SWEPT = 60
+"""Seconds within which a gate that is busy has swept out what was counted of those who are gone; idle, it takes two."""
 
 
 @dataclass
@@ -95,7 +103,11 @@ class Soak:
                     await asyncio.to_thread(_take_stock, gateway, guests.done["joins"])
                 )
             await asyncio.sleep(self._rest)
-            self.outcome.last = await asyncio.to_thread(_take_stock, gateway, guests.done["joins"])
+            for _ in range(SWEPT):
+                self.outcome.last = await asyncio.to_thread(_take_stock, gateway, guests.done["joins"])
+                if not left_over(self.outcome.last, self._rest):
+                    break
+                await asyncio.sleep(1)
             self.outcome.done, self.outcome.failures = guests.done, guests.failures
             self.outcome.logs = _complaints(gateway)
         return self.outcome
@@ -145,7 +157,7 @@ class Soak:
 
     async def _drain(self, gateway: HurriedGateway) -> None:
         """Everybody has left: wait until the last grant has ended, and the stores rest."""
-        for _ in range(round((LEASE + EXTENSION + LATE) / 0.25)):
+        for _ in range(round((LEASE + EXTENSION + DRAINED) / 0.25)):
             if not await asyncio.to_thread(gateway.ask, "portal", "book"):
                 break
             await asyncio.sleep(0.25)
@@ -192,6 +204,14 @@ def _take_stock(gateway: HurriedGateway, joins: int) -> Stock:
         gateway.files(),
         gateway.rows(),
     )
+
+
+def left_over(stock: Stock, rest: float) -> dict[str, int]:
+    """{set: elements} that nobody has taken out and that have not timed out within *rest* seconds."""
+    ends = {
+        name: next((s for start, s in TIMED.items() if name.startswith(start)), 0) for name in stock.elements
+    }
+    return {name: size for name, size in stock.elements.items() if size and ends[name] <= rest}
 
 
 def _complaints(gateway: HurriedGateway) -> list[str]:

@@ -78,7 +78,7 @@ class HurriedGateway(Gateway):
         """End it as a service manager does."""
         process = self._processes.pop(name)
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
     def _stock(self, name: str) -> Path:
         return self.home / "stock" / f"{name}.sock"
