@@ -54,7 +54,7 @@ class Stranger:
 
     def connect(self, port: int = 0) -> socket.socket:
         """A connection to the portal, or to another of its ports."""
-        return socket.create_connection(("127.0.0.1", port or self.portal.port), 10, (self.address, 0))
+        return socket.create_connection(("127.0.0.1", port or self.portal.port), 60, (self.address, 0))
 
     def raw(self, data: bytes, *, end: bool = False, port: int = 0) -> Reply:
         """Send *data* as it is (and then hang up on that side when *end*), read one reply."""

@@ -32,7 +32,7 @@ def venue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallVenue]:
 def line(venue: SmallVenue) -> Iterator[socket.socket]:
     """A connection to the gate."""
     with socket.socket(socket.AF_UNIX) as caller:
-        caller.settimeout(5)
+        caller.settimeout(60)
         caller.connect(venue.settings.gate.socket)
         yield caller
 
@@ -48,7 +48,7 @@ def answers(line: socket.socket, number: int) -> list[dict[str, object]]:
 def is_alive(venue: SmallVenue) -> bool:
     """Whether the gate answers somebody else, and nobody was let through."""
     with socket.socket(socket.AF_UNIX) as other:
-        other.settimeout(5)
+        other.settimeout(60)
         other.connect(venue.settings.gate.socket)
         other.sendall(LIST)
         return answers(other, 1) == [{"id": 1}]
