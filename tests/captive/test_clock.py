@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+import captive.app
 from captive.gateway import OpenGateway, Terms, device_key
 from captive.grants.deadlines import time_left, written_end
 from captive.grants.grants import Grants
@@ -142,7 +143,10 @@ async def test_a_jump_ends_and_lengthens_nobodys_grant(access: Store, hours: int
     assert 3580 <= restarted.seconds_left(DEVICE) <= 3600, "what the store has follows the clock"
 
 
-async def test_answers_of_1970_are_kept_and_dated_when_the_clock_is_set(tmp_path: Path) -> None:
+async def test_answers_of_1970_are_kept_and_dated_when_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captive.app, "TICK", 0.1)
     clock = Clock(WOKEN)
     async with portal_at(tmp_path, clock) as portal:
         early, midway = portal.guest(), portal.guest()

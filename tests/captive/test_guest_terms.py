@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import captive.app
 from captive.gateway import Lease, OpenGateway
 from captive.grants import book, grants
 from crm.settings import Grant, Network
@@ -35,6 +36,7 @@ class Watch:
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    monkeypatch.setattr(captive.app, "TICK", 0.1)
     return Watch(Clock(), monkeypatch)  # a Friday, 10:00
 
 
@@ -202,7 +204,6 @@ class Taken:
 
 
 async def eventually(guest: Guest, words: str) -> None:
-
     async def said() -> bool:
         return words in (await online(guest)).text
 
