@@ -96,11 +96,11 @@ def test_while_it_does_not_they_reach_neither_the_router_nor_the_internet(
     venue.gateway.stop("gate")  # it would put the table back
     try:
         venue.gateway.namespace.run("nft", "delete", "table", "inet", "wificrm")
-        assert phone.tcp(STRAY4, 443) != "open"
-        assert phone.tcp(STRAY6, 443) != "open"
-        assert phone.udp(STRAY4, 443) != "answer"
-        assert phone.tcp(ADDRESS4, 8080) != "open"
-        assert phone.tcp(ADDRESS4, 22) != "open"
+        assert phone.tcp(STRAY4, 443, timeout=3) != "open"
+        assert phone.tcp(STRAY6, 443, timeout=3) != "open"
+        assert phone.udp(STRAY4, 443, timeout=3) != "answer"
+        assert phone.tcp(ADDRESS4, 8080, timeout=3) != "open"
+        assert phone.tcp(ADDRESS4, 22, timeout=3) != "open"
     finally:
         venue.gateway.start_gate()
         venue.gateway.wait("gate")
