@@ -350,9 +350,11 @@ class Gateway:
         return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
 
     def close(self) -> None:
-        """Stop everything, remove the namespace."""
+        """End everything at once, nothing of it is looked at any more; remove the namespace."""
         for process in self._processes.values():
-            stop(process)
+            process.kill()
+        for process in self._processes.values():
+            process.wait(60)
         self.namespace.close()
 
     # -- how it is done ---------------------------------------------------------------------------

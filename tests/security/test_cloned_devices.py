@@ -8,6 +8,7 @@ is not repeated here.
 import contextlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,9 @@ def home(venue: SmallVenue) -> Iterator[None]:
 
 def reached(venue: SmallVenue) -> set[str]:
     """What the phone hears from the world, in both families, by TCP and UDP; refusals are one."""
-    heard = {ask(world, 443) for ask in (venue.ask_tcp, venue.ask_udp) for world in (WORLD4, WORLD6)}
+    ways = [(ask, world) for ask in (venue.ask_tcp, venue.ask_udp) for world in (WORLD4, WORLD6)]
+    with ThreadPoolExecutor(len(ways)) as pool:  # where nobody answers, each takes seconds
+        heard = {asked.result() for asked in [pool.submit(ask, world, 443) for ask, world in ways]}
     return {WORLD if each == WORLD else REFUSED for each in heard}
 
 
