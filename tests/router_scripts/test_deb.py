@@ -84,9 +84,10 @@ def build(folder: Path, **environment: str) -> Path:
         ["git", "log", "-1", "--format=%ct"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     fixed = {"PYTHON": python, "DEB_LEVEL": "1", "SOURCE_DATE_EPOCH": day.stdout.strip()}
+    patient = {"PIP_RETRIES": "10", "PIP_DEFAULT_TIMEOUT": "60"}
     subprocess.run(
         ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "router_scripts/debian/package/build"],
-        cwd=folder, env={**os.environ, **fixed, **environment}, check=True, capture_output=True,
+        cwd=folder, env={**os.environ, **patient, **fixed, **environment}, check=True, capture_output=True,
     )  # fmt: skip
     (package,) = (folder / "dist").glob("wificrm_*.deb")
     return package
