@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import tests.captive.small_venue
 from captive.gateway import GateClient, Terms
 from tests.captive.small_venue import MAC, PHONE4, WORLD4, WORLD6, SmallVenue, needs_root, small_venue
 
@@ -113,8 +114,11 @@ def test_another_mac_with_the_phones_addresses_is_nobody(venue: SmallVenue) -> N
     assert reached(venue) == {REFUSED}
 
 
-def test_the_phones_addresses_on_another_network_go_nowhere(venue: SmallVenue) -> None:
+def test_the_phones_addresses_on_another_network_go_nowhere(
+    venue: SmallVenue, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its MAC and addresses, spoken on the other network: not even the portal is told that it is the phone."""
+    monkeypatch.setattr(tests.captive.small_venue, "LONG", 3.0)  # there is nobody to answer
     move(venue, "wlan1", MAC, PHONE4, "fd50:7c3a:1::10", OTHER4, OTHER6)
     assert WORLD not in reached(venue)
 
