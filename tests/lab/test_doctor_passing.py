@@ -119,7 +119,7 @@ def test_another_portal_stands_above_this_box(venue: Venue) -> None:
 
 def test_large_packets_are_lost_above_this_box(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
     """As behind PPPoE where nobody says that packets must be smaller: connections open, and no page comes."""
-    monkeypatch.setattr(web, "SECONDS", 0.6)
+    monkeypatch.setattr(web, "SECONDS", 1.5)
     lost = 'chain c { type filter hook output priority -400; oifname "venue" tcp sport 443 meta length > 600 drop; }'
     with nft(venue.internet.namespace, lost):
         found = faults(venue, "online")
