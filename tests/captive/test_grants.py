@@ -17,6 +17,7 @@ from captive.portal.door import Door
 from crm.settings import Grant, Network
 from crm.store import Store, open_store
 from tests.migrated import migrated
+from tests.waiting import until
 
 MAC = "02:00:00:00:00:0a"
 DEVICE = device_key("guest", MAC)
@@ -188,23 +189,32 @@ async def test_why_a_grant_ended_is_counted(access: Store) -> None:
 
 
 class SlowGateway(OpenGateway):
-    """Takes a device at once, and says so a little later, as a router elsewhere."""
+    """Takes a device at once, and says so when it is told to, as a router elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[asyncio.Event] = []
 
     async def allow(self, leases: Mapping[str, Terms]) -> None:
         """Remember the leases, then wait."""
         await super().allow(leases)
-        await asyncio.sleep(0.1)
+        self.asked.append(asyncio.Event())
+        await self.asked[-1].wait()
 
 
 async def test_who_is_granted_twice_at_once_is_online_as_soon_as_the_first_says_so(access: Store) -> None:
-    grants = await make(access, SlowGateway(), Clock())
-    first = asyncio.create_task(grants.grant(DEVICE))
-    await asyncio.sleep(0.07)
-    second = asyncio.create_task(grants.grant(DEVICE))
-    await first
-    assert not second.done()
+    gateway = SlowGateway()
+    grants = await make(access, gateway, Clock())
+    calls = []
+    for number in (1, 2):
+        calls.append(asyncio.create_task(grants.grant(DEVICE)))
+        await until(lambda: len(gateway.asked) == number)  # noqa: B023 - asked at once
+    gateway.asked[0].set()
+    await calls[0]
+    assert not calls[1].done()
     assert grants.is_online(DEVICE)
-    await second
+    gateway.asked[1].set()
+    await calls[1]
 
 
 @pytest.mark.parametrize(("before", "after"), [("mac", "mac+ip"), ("mac+ip", "mac")])
