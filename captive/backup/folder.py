@@ -87,7 +87,10 @@ def _check_there(settings: Settings, place: Path) -> None:
         meant = {Path(each.replace("\\040", " ")) for each in rule.findall(lines)}
         for folder in {place.absolute(), *place.absolute().parents} & meant:
             if not folder.is_mount():
-                raise SetupError(f"{folder}: {table} has a disk for it, which is not there: mount {folder}")
+                raise SetupError(
+                    f"{folder}: {table} has a disk for it, which is not there: mount {folder}, or set another "
+                    "backup.folder"
+                )
     if place.parent in (
         Path(settings.secrets).parent,
         Path(store_url(settings.store.crm).database or "").parent,
@@ -96,7 +99,8 @@ def _check_there(settings: Settings, place: Path) -> None:
     if not place.is_dir():
         name = shlex.quote(str(place))
         raise SetupError(
-            f"{place}: no such folder; is the disk or stick there? If it is: mkdir {name} && chown wificrm {name}"
+            f"{place}: no such folder; is the disk or stick there? If it is: mkdir {name} && chown wificrm {name}; "
+            "if it is gone for good, set another backup.folder"
         )
 
 
