@@ -43,8 +43,11 @@ async def said(reader: asyncio.StreamReader, seconds: float = LONG) -> bytes:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks and lingers briefly; deadlines are far away, so that each test meets the one that it is about."""
     monkeypatch.setattr(captive.connection_limits, "LOOK_EVERY", 0.1)
     monkeypatch.setattr(captive.routers.listener, "LINGER_SECONDS", 0.2)
+    for name in ("LIFE", "HEAD_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(captive.routers.listener, name, 20 * LONG)
 
 
 @pytest.fixture
