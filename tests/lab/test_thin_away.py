@@ -158,6 +158,12 @@ def test_clocks_that_jump_end_nothing(halls: ThinVenue, phone: ThinPhone) -> Non
         assert before - 120 < shut.allowed()[phone.mac] <= before
         assert is_online(phone)
     halls.wait(only=shut)
+
+    def is_known() -> bool:
+        """The phone's cookie is of today, which the portal must have noticed."""
+        return phone.follow(phone.get(f"https://{PORTAL}/en", headers=BROWSER), headers=BROWSER).status == 200
+
+    assert eventually(is_known)
     check_not_asked_again(phone)
     with halls.phone(shut) as other:
         skip(other)

@@ -22,7 +22,7 @@ SHELL = [
     f"'\"; touch {TOUCHED} #",
     f"\n touch {TOUCHED}\n",
     "${IFS}%0a",
-    "{{7*191}}",
+    "{{7919*104729}}",
     "%(secret)s {0.__class__} %n%n%n",
     "' OR 1=1 --",
     '"); DROP TABLE response; --',
