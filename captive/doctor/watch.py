@@ -3,6 +3,7 @@
 import subprocess
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 from captive.box.resolver import find_program
 from captive.doctor.finding import Finding, Notes
@@ -13,6 +14,8 @@ from crm.settings import Settings
 from crm.uci import WORDS
 
 WHAT, UNIT = "watch", "wificrm-watch"
+PATIENCE = 10.0
+"""Seconds that the system may take to say what it is told to start."""
 
 
 def look_at_watch(settings: Settings) -> list[Finding]:
@@ -27,6 +30,15 @@ def look_at_watch(settings: Settings) -> list[Finding]:
     except OSError as error:
         notes.skip(WHAT, f"cannot be seen: {error.strerror}; run it with sudo")
         return notes.findings
+    try:
+        _tell(notes, age)
+    except subprocess.TimeoutExpired as error:
+        notes.skip(WHAT, f"cannot be seen: {Path(error.cmd[0]).name} does not answer")
+    return notes.findings
+
+
+def _tell(notes: Notes, age: float) -> None:
+    """What a file written *age* seconds ago means. Raises `subprocess.TimeoutExpired`."""
     if age < SIGN_OF_LIFE:
         notes.ok(WHAT, "looks out for rogue servers, false gateways and floods")
     elif find_spec("scapy") is None:
@@ -40,7 +52,6 @@ def look_at_watch(settings: Settings) -> list[Finding]:
         )
     else:
         notes.ok(WHAT, "not used")
-    return notes.findings
 
 
 def _is_wanted() -> bool:
@@ -53,4 +64,4 @@ def _is_wanted() -> bool:
 
 def _ask(program: str, *words: str) -> "subprocess.CompletedProcess[str]":
     command = [find_program(program) or "false", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)

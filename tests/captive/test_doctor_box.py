@@ -149,6 +149,15 @@ def test_where_the_extra_is_not_installed_no_watch_is_missed(
     assert (found.state, found.detail) == ("ok", "not used: it needs scapy, which is not installed")
 
 
+def test_a_system_that_hangs_holds_up_no_doctor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Callable[[str, str], None]
+) -> None:
+    monkeypatch.setattr("captive.doctor.watch.PATIENCE", 0.2)
+    program("systemctl", "exec sleep 60")
+    [found] = look_at_watch(watched(tmp_path, None))
+    assert (found.state, found.detail) == ("skipped", "cannot be seen: systemctl does not answer")
+
+
 @pytest.mark.parametrize(
     ("uci", "state"), [("echo 0", "ok"), ("echo off", "ok"), ("echo 1", "warning"), ("exit 1", "warning")]
 )
