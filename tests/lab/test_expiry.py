@@ -18,7 +18,7 @@ from tests.lab.venue import Venue, eventually
 pytestmark = pytest.mark.lab
 
 MINUTES = 1
-EARLY, LATE = 5, 30
+EARLY, LATE = 5, 8
 """Seconds by which the end may come before and after the lease's: both seen end to end, on a busy machine."""
 QUIET = 4
 """Seconds without a datagram, of streams that send twenty a second, after which they have ended."""

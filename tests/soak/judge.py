@@ -11,8 +11,8 @@ MEMORY = 2 * MEGABYTE
 SLACK = MEGABYTE
 OBJECTS = 0.1
 """Objects that a join may add: one kept for every tenth would be a leak."""
-MORE_OR_LESS = 350
-"""Objects that come and go with caches: 256 were seen after a restart in the round before; one per grant is more."""
+MORE_OR_LESS = 250
+"""Objects that come and go with caches."""
 DEAD = 2_000
 """Weak references to what is gone: each SQLite connection of Python's keeps those of its last 200 cursors."""
 BOUNDED = {
