@@ -28,7 +28,8 @@ $(VENV)/.dev: $(BIN)/wificrm requirements-dev.lock
 	@touch $@
 
 test: system $(VENV)/.dev lint  ## every test, the venue lab and the browser too (root on Debian)
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	files=$$(mktemp -d -t wificrm-test.XXXX) && trap 'rm -rf --one-file-system $$files' EXIT && \
+	PYTEST_DEBUG_TEMPROOT=$$files $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev  ## format, style, types, import directions
 	$(BIN)/ruff format --check .

@@ -52,6 +52,7 @@ from crm.venues import save_venue
 from surveys.questionnaire_files import load_questionnaire
 from surveys.store import Version, publish, select_versions
 from tests.captive.portal_app import Clock, Portal, portal_at
+from tests.mounted import mounted
 
 TODAY = date(2026, 11, 20)
 
@@ -744,11 +745,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1.5 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(folder)]
-    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+    if os.geteuid():
         pytest.skip("needs root, and the right to mount")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with mounted(folder, "-t", "tmpfs", "-o", "size=1500k", "none"):
+        yield folder
 
 
 async def test_a_full_disk_is_told_and_leaves_nothing_behind(centre: Settings, small_disk: Path) -> None:

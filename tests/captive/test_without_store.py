@@ -25,6 +25,7 @@ from crm.settings import Network, StoreSection
 from crm.store import open_store
 from tests.captive.portal_app import Clock, Guest, portal_at
 from tests.free_ports import free_port
+from tests.mounted import mounted
 from tests.waiting import until
 
 DAY = date(2026, 11, 20)  # of `Clock`
@@ -55,9 +56,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of half a megabyte."""
     place = tmp_path / "disk"
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "small", place], check=True)
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with mounted(place, "-t", "tmpfs", "-o", "size=600k", "small"):
+        yield place
 
 
 def fill(disk: Path) -> Path:
@@ -223,16 +223,13 @@ async def test_a_store_of_before_is_brought_up_to_date_by_the_start(tmp_path: Pa
 async def test_a_read_only_disk_keeps_nobody_offline(tmp_path: Path) -> None:
     async with portal_in(tmp_path):
         pass
-    subprocess.run(["mount", "--bind", tmp_path, tmp_path], check=True)
-    subprocess.run(["mount", "-o", "remount,ro,bind", tmp_path], check=True)
-    try:
+    with mounted(tmp_path, "--bind", str(tmp_path)):
+        subprocess.run(["mount", "-o", "remount,ro,bind", tmp_path], check=True)
         async with portal_in(tmp_path) as guests:
             page = await guests[0].answer("waiting", language="en")
             assert page.status == 503
             assert (await guests[0].post("/en/skip")).location == "/en/online"
             assert "You are online" in (await guests[0].get("/en/online")).text
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
     assert list(tmp_path.glob("*.broken-*")) == []
 
 

@@ -16,6 +16,7 @@ from crm.settings_file import load_settings
 from tests.lab.doctoring import faults, nft
 from tests.lab.gateway import ADDRESS4, BRIDGE, Gateway
 from tests.lab.venue import Venue, eventually
+from tests.mounted import mounted
 
 pytestmark = pytest.mark.lab
 
@@ -161,8 +162,7 @@ def test_forwarding_is_off(venue: Venue, gateway: Gateway) -> None:
 
 def test_the_disk_is_full(venue: Venue, gateway: Gateway, tmp_path: Path) -> None:
     """The stores lie on a small disk; the portal is left alone with its own."""
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", tmp_path], check=True)
-    try:
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
         settings = load_settings(gateway.settings)
         for name in ("crm.db", "access.db"):
             with contextlib.closing(sqlite3.connect(gateway.home / "data" / name)) as store:
@@ -171,8 +171,6 @@ def test_the_disk_is_full(venue: Venue, gateway: Gateway, tmp_path: Path) -> Non
             settings.store, crm=str(tmp_path / "crm.db"), access=str(tmp_path / "access.db")
         )
         found = faults(venue, settings=msgspec.structs.replace(settings, store=stores))
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
     assert found.keys() == {"disk"}
     assert "full: " in found["disk"].detail
 

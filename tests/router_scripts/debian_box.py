@@ -14,6 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tests.mounted import Mount
+
 SUITE = "bookworm"
 TOOLS = ("debootstrap", "chroot", "unshare", "nsenter", "mount", "dpkg-deb", "apt-get")
 CGROUPS = (Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
@@ -101,7 +103,7 @@ class Box:
         self._cgroup: Path | None = None
         lower = ":".join(map(str, layers))
         options = f"lowerdir={lower},upperdir={self.upper},workdir={folder / 'work'}"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.root], check=True)
+        self._mount = Mount(self.root, "-t", "overlay", "overlay", "-o", options)
 
     # -- while it is off: by chroot ---------------------------------------------------------------
 
@@ -155,6 +157,7 @@ class Box:
                 ["sh", "-c", script, "sh", *inside, *alone, "sh", "-c", _START, "sh", self.root],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
+        self._mount.ends_with(self._started.pid)
         until = time.monotonic() + BOOT_SECONDS
         while not self._is_up():
             if time.monotonic() > until or self._started.poll() is not None:
@@ -191,6 +194,7 @@ class Box:
         if self._started is not None:
             self._started.kill()  # --kill-child: takes the box's first process, and so all of them, along
             self._started.wait(60)
+            self._mount.ends_with(None)
             if self._init:
                 with contextlib.suppress(OSError):
                     while Path(f"/proc/{self._init}/root/etc").exists():
@@ -203,7 +207,7 @@ class Box:
     def close(self) -> None:
         """Switch it off and take the overlay away; `upper` is what differs from the layers below."""
         self.halt()
-        subprocess.run(["umount", self.root], check=True)
+        self._mount.close()
 
 
 def _cgroup_home() -> Path:
