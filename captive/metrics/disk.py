@@ -7,19 +7,19 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from captive.box.pool import Pool, read_pools
 from captive.store_care import sqlite_path
+from captive.watch.kinds import AlertKind
 from crm.salvage import kept_aside
 from crm.settings import Settings
 from crm.times import is_sound
 
 MAX_WATCH = 64 * 1024
 """Bytes of the watch's file that are read."""
-MAX_KINDS = 20
-"""Kinds of alerts that are taken from it at most."""
 ROOM = 64 * 2**20
 """Free space is told in whole pieces of so many bytes: an answer is a thousand."""
 DAY = 86_400.0
@@ -27,11 +27,14 @@ SIGN_OF_LIFE = 180.0
 """Seconds after which the watch, which writes once a minute at least, is taken to have ended."""
 
 
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
 class Watch(msgspec.Struct, frozen=True):
     """What `wificrm watch` leaves: how often it told of each kind, when it last saw it; whether it runs."""
 
-    alerts: dict[str, int] = {}
-    seen: dict[str, int] = {}
+    alerts: dict[str, Whole] = {}
+    seen: dict[str, Whole] = {}
     running: bool = False
 
 
@@ -82,15 +85,15 @@ def read_process() -> Process:
 
 
 def _read_watch(path: Path) -> Watch | None:
+    """Whoever breaks the watch, which reads strangers' frames, writes there what he likes: no figure else suffers."""
     try:
         with path.open("rb") as file:
             watch = msgspec.json.decode(file.read(MAX_WATCH), type=Watch)
             running = abs(time.time() - os.fstat(file.fileno()).st_mtime) < SIGN_OF_LIFE
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    kinds = [kind for kind in sorted({*watch.alerts, *watch.seen}) if kind.isidentifier()][:MAX_KINDS]
     alerts, seen = (
-        {kind: told[kind] for kind in kinds if kind in told} for told in (watch.alerts, watch.seen)
+        {kind.value: told[kind] for kind in AlertKind if kind in told} for told in (watch.alerts, watch.seen)
     )
     return Watch(alerts, seen, running)
 

@@ -196,10 +196,20 @@ def test_the_disk_is_read_with_bounds(tmp_path: Path) -> None:
     (folder / "watch.json").write_text(json.dumps({"alerts": kinds}))
     watch = read_disk(settings).watch
     assert watch is not None
-    assert len(watch.alerts) == disk.MAX_KINDS
-    for text in ("", "[1]", '{"alerts": {"a": "b"}}', " " * 10**6):
-        (folder / "watch.json").write_text(text)
-        assert read_disk(settings).watch is None
+    assert watch.alerts == {}, "nobody else says how many series there are"
+    deep = b'{"more":' + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    endless = b'{"alerts":{"flood":1' + b"0" * 400 + b"}}"
+    for octets in (
+        b"",
+        b"[1]",
+        b'{"alerts": {"a": "b"}}',
+        b" " * 10**6,
+        b'{"alerts":{"\xff":1}}',
+        deep,
+        endless,
+    ):
+        (folder / "watch.json").write_bytes(octets)
+        assert read_disk(settings).watch is None, octets[:40]
 
 
 async def test_pools_are_told_in_twentieths(
