@@ -4,9 +4,6 @@ from enum import StrEnum
 
 from captive.watch.filters import ARP, DHCP_SERVER, DNS, IPV4, IPV6, TCP, UDP
 
-SWITCHES = bytes.fromhex("0180c20000"), bytes.fromhex("01000ccccc")
-"""Beginnings of the groups in which switches talk to each other (IEEE 802.1D, Cisco's), one MAC on every VLAN."""
-
 
 class Kind(StrEnum):
     """What is counted, each frame as the most telling that it is."""
@@ -24,9 +21,17 @@ def sender(frame: bytes) -> bytes:
     return frame[6:12]
 
 
+def speaks_ip(frame: bytes) -> bool:
+    """Whether it is of a device that may go online.
+
+    Switches say what they say to each other (spanning tree, discovery, loop protection) on every VLAN under one MAC.
+    """
+    return int.from_bytes(frame[12:14]) in (ARP, IPV4, IPV6)
+
+
 def classify(frame: bytes) -> Kind | None:
-    """The kind of a *frame* that `captive.watch.filters.headers_filter` has passed; None: it is no guest's."""
-    if len(frame) < 14 or frame.startswith(SWITCHES):
+    """The kind of a *frame* that `captive.watch.filters.headers_filter` has passed; None: of none that is counted."""
+    if len(frame) < 14:
         return None
     kind = int.from_bytes(frame[12:14])
     if kind == ARP:

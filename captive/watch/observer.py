@@ -12,7 +12,7 @@ from captive.watch.alarms import Cause
 from captive.watch.bridge_events import BridgeEvents, list_learned
 from captive.watch.claims import read_claim
 from captive.watch.floods import KNOWN, Flood, KnownDevices, PortTraffic
-from captive.watch.frames import classify, sender
+from captive.watch.frames import classify, sender, speaks_ip
 from captive.watch.kinds import AlertKind
 from captive.watch.probing import PROBE_APART, PROBE_SECONDS, probe_frames
 from captive.watch.roaming import Place, Whereabouts
@@ -151,7 +151,8 @@ class Observer:
             if kind:
                 mac = sender(frame)
                 traffic.add(mac, kind, now)
-                yield from self._see(mac, ear, now)
+                if speaks_ip(frame):
+                    yield from self._see(mac, ear, now)
         if traffic.due(now):
             traffic.add_unread(ear.tap.unread())
             for flood in traffic.judge(now):

@@ -15,7 +15,7 @@ from scapy.layers.inet6 import ICMPv6ND_RA, IPv6, IPv6ExtHdrHopByHop
 from scapy.layers.l2 import Ether
 
 from captive.watch.filters import HEADER, WHOLE, claims_filter, headers_filter
-from captive.watch.frames import Kind, classify, sender
+from captive.watch.frames import Kind, classify, sender, speaks_ip
 from tests.captive.watch import packets
 
 Passes = Callable[[bytes], bytes]
@@ -159,11 +159,17 @@ def test_what_is_counted_is_known_by_its_first_octets(headers: Passes, frame: by
     assert sender(heard) == packets.octets(packets.MAC)
 
 
-def test_what_switches_say_on_every_vlan_under_one_mac_is_no_guests(headers: Passes):
-    """Counted, a switch's MAC would be at two networks at once, every two seconds."""
-    spanning_tree = bytes.fromhex("0180c2000000 021ab0000001 0026 424203") + bytes(35)
-    per_vlan = bytes.fromhex("01000ccccccd 021ab0000001 0032 aaaa0300000c010b") + bytes(42)
-    assert [classify(headers(frame)) for frame in (spanning_tree, per_vlan)] == [None, None]
+@pytest.mark.parametrize("group", ["0180c2000000", "01000ccccccd", "ffffffffffff", "01d0f8000002"])
+def test_what_switches_say_on_every_vlan_under_one_mac_counts_and_is_nobodys_place(
+    headers: Passes, group: str
+):
+    """Its place noted, a switch's MAC would be at two networks at once; not counted, a flood to its group is free."""
+    loop_protection = bytes.fromhex(f"{group} 021ab0000001 9000") + bytes(46)
+    spanning_tree = bytes.fromhex(f"{group} 021ab0000001 0026 424203") + bytes(35)
+    for frame in (loop_protection, spanning_tree):
+        assert classify(headers(frame)) is Kind.BROADCAST
+        assert not speaks_ip(frame)
+    assert all(speaks_ip(frame) for frame in (packets.arp(), packets.question(), packets.question(six=True)))
 
 
 @given(st.binary(max_size=200))
