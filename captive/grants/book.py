@@ -14,6 +14,7 @@ from captive.grants.policy import Policy, Reason, Refusal, Taken, Usage
 from captive.grants.store import GrantRow, KeptGrant
 from captive.grants.tally import Tally
 from captive.grants.trials import GRANT_SECONDS, Trials
+from captive.kernel.ruleset import MAX_DEVICES
 from crm.times import is_sound
 from crm.web import Clock
 
@@ -97,6 +98,13 @@ class Book:
         """Seconds for which the grant of *device* lasts; 0 when the gateway does not let it through by one."""
         held = self._held.get(device)
         return max(0, math.ceil(held.ends - now_on_loop())) if held and held.online else 0
+
+    def _has_room(self, network: str) -> bool:
+        """Whether one more device may be online on *network*, and at all."""
+        held, most = len(self._held), self._policies[network].most
+        if held >= most and held < MAX_DEVICES:  # as a rule others are among them
+            held = sum(device.startswith(f"{network} ") for device in self._held)
+        return held < most
 
     def bytes_left(self, device: str) -> int | None:
         """Bytes that *device* may still take; None: no limit, or no grant."""

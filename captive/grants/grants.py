@@ -33,7 +33,6 @@ from captive.grants.store import (
 )
 from captive.grants.tally import End
 from captive.grants.trials import TRY
-from captive.kernel.ruleset import MAX_DEVICES
 from crm.store import Store
 from crm.times import is_sound
 from crm.web import Clock
@@ -108,7 +107,7 @@ class Grants(Book):
         the next `reconcile` that reaches the gateway carries it out.
         """
         seconds, trial = self._seconds(device), self.is_trial(device)
-        if device not in self._held and len(self._held) >= MAX_DEVICES:
+        if device not in self._held and not self._has_room(key_parts(device)[0]):
             raise GatewayError("as many devices are online as the table holds")  # nothing more is kept of any
         now = now_on_loop()
         held = self._held[device] = Held(now + seconds, Taken(quiet_since=now), booked=now)
@@ -197,12 +196,13 @@ class Grants(Book):
         for device, lease in kernel.items():
             network, mac, _ = key_parts(device)
             held, policy = self._held.get(device), self._policies.get(network)
-            if policy is None or (held is None and len(self._held) >= MAX_DEVICES):
+            if policy is None:
                 continue
             ends = now + min(lease.seconds, policy.longest)
+            adopting = network in self._adopting and not policy.is_never(mac)
             if held and held.unsure:
                 held.ends = ends
-            elif held is None and network in self._adopting and not policy.is_never(mac):
+            elif held is None and adopting and self._has_room(network):
                 counts = (lease.up, lease.down, lease.up, lease.down)
                 self._held[device] = Held(ends, Taken(*counts, quiet_since=now), booked=now)
                 self._marks.note_asked(device)

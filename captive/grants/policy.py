@@ -6,11 +6,14 @@ from typing import Literal
 
 from captive.gateway import MOST_SECONDS, key_parts
 from captive.kernel.metering import MEGABYTE
+from captive.kernel.ruleset import MAX_DEVICES
 from crm.opening_hours import open_until, opens_next, parse_hours
-from crm.settings import Grant, Network, Place
+from crm.settings import Grant, Network, Place, Router
 
 LAST_MINUTES = 30
 """Minutes before the end of a grant in which its page offers to extend it, at most."""
+MOST_BEHIND_A_ROUTER = 4_000
+"""Devices online behind one thin router: as many as its report has room for, and no place of another's."""
 
 Reason = Literal["closed", "used_up", "blocked"]
 
@@ -77,6 +80,8 @@ class Policy:
         """Whether what a device had today matters at all; where it does not, nothing of it is kept."""
         self.may_refuse = bool(self.hours or self._never or self.is_daily)
         """Whether there is anything for which a device is not let through."""
+        self.most = MOST_BEHIND_A_ROUTER if isinstance(place, Router) else MAX_DEVICES
+        """Devices that may be online here at once."""
 
     def fits(self, device: str) -> bool:
         """Whether *device* is called as devices are here: by its MAC, or by MAC and IPv4 address."""

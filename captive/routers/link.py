@@ -33,8 +33,6 @@ SETTLE = 0.1
 """Seconds between a line that is sent and the open way behind it: the router carries it out meanwhile."""
 PATIENCE = 2.0
 """Seconds that anybody waits for a line to be sent."""
-MAX_LEASES = 4_000
-"""Devices online behind one router: as many as a report has room for."""
 AGAIN_SECONDS = 60.0
 """Within which six streams of one router are too many."""
 SALT_LIFE = 660.0
@@ -167,11 +165,8 @@ class RouterLink:
             raise GatewayError(
                 f"the router {self.name} is not connected; wificrm router list shows since when"
             )
-        orders = {key_parts(device)[1]: terms for device, terms in leases.items()}
-        if session.mirror.size_with(orders) > MAX_LEASES:
-            raise GatewayError(f"as many devices are online as the router {self.name} may have")
-        for mac, terms in orders.items():
-            session.order(mac, terms)
+        for device, terms in leases.items():
+            session.order(key_parts(device)[1], terms)
         await self._written(session)
         await asyncio.sleep(SETTLE)
 

@@ -3,7 +3,6 @@
 Times are seconds on the monotonic clock.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from captive.gateway import Lease, Terms
@@ -45,10 +44,6 @@ class Mirror:
         """The router has reported: what it has carried out is in it."""
         self.reported, self.at = report.leases, now
         self.said = {mac: said for mac, said in self.said.items() if said.number > report.applied}
-
-    def size_with(self, macs: Iterable[str]) -> int:
-        """How many devices are let through at most, with *macs*, some of which may be among them."""
-        return len({*self.reported, *self.said, *macs})
 
     def leases(self, now: float) -> dict[str, Lease]:
         """The devices let through at *now*, by MAC."""

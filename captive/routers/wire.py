@@ -23,7 +23,9 @@ MAX_PRESENT = 2_000
 MAX_AT_ONCE = 200
 """Devices in one line at most."""
 MAX_SECONDS = 10 * 24 * 3600
-MAX_BYTES = 2**62
+MAX_BYTES = 2**46
+"""Of one device and way, a week at 1 Gbit/s. A router that lets counts begin anew at each reading, every ten seconds,
+gets no sum in a fortnight that the store's 63 bits do not hold."""
 CHALLENGE_SECONDS = 60.0
 """For which a challenge is good."""
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 import captive.app
-import captive.routers.link
+from captive.grants import policy
 from crm.settings import Grant, Router
 from tests.captive.portal_app import Clock
 from tests.captive.routers.thin_portal import (
     ThinPortal,
     end,
     let_in,
+    looked,
     taken,
     thin_portal,
 )
@@ -212,23 +213,47 @@ async def test_after_a_long_gap_both_sides_agree_again(portal: ThinPortal) -> No
     assert len(router.said("allow")) == before
 
 
-async def test_all_that_a_router_has_can_be_set_right_at_once(
-    portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
+async def test_a_full_router_takes_no_room_of_another_and_is_set_right_at_once(
+    tmp_path: Path, authority: Authority, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is there already takes no further room."""
-    monkeypatch.setattr(captive.routers.link, "MAX_LEASES", 3)
-    router, phones = portal.router(), [portal.phone() for _ in range(3)]
-    await router.connect()
-    for phone in phones:
+    """One key, or one guest under ever new MACs, fills one hall and no more."""
+    monkeypatch.setattr(policy, "MOST_BEHIND_A_ROUTER", 3)
+    async with thin_portal(tmp_path, Clock(), authority, pair) as portal:
+        router, other = portal.router(), portal.router("hall2")
+        phones = [portal.phone() for _ in range(3)]
+        await router.connect()
+        await other.connect()
+        for phone in phones:
+            await let_in(router, phone)
+        one_more = portal.phone()
+        await one_more.get(router.enter_path(one_more.mac))
+        assert (await one_more.post("/vi/skip")).status == 503
+        assert len(taken(portal)) == 3
+        await let_in(other, portal.phone())
+        for phone in phones:
+            router.table[phone.mac].ends -= 1000
+        await router.report()
+        await router.until(lambda: all(entry.seconds > 14_000 for entry in router.table.values()))
+        assert set(router.table) == {phone.mac for phone in phones}
+
+
+async def test_counts_that_no_device_can_have_harm_nobody_elsewhere(portal: ThinPortal) -> None:
+    """Their sum, were it too large for the store, would keep it from writing anybody's."""
+    liar, honest = portal.router(), portal.router("hall2")
+    one, two = portal.phone(), portal.phone()
+    for router, phone in ((liar, one), (honest, two)):
+        await router.connect()
         await let_in(router, phone)
-    await router.report()
-    for phone in phones:
-        router.table[phone.mac].ends -= 1000
-    await router.report()
-    await router.until(lambda: all(entry.seconds > 14_000 for entry in router.table.values()))
-    one_more = portal.phone()
-    await one_more.get(router.enter_path(one_more.mac))
-    assert (await one_more.post("/vi/skip")).status == 503
+    for _ in range(3):
+        before = taken(portal)[f"hall1 {one.mac}"][0]
+        for count in (0, 2**63 - 1):
+            liar.table[one.mac].up = count
+            await liar.report()
+            await looked(portal)
+        await until(lambda: taken(portal)[f"hall1 {one.mac}"][0] > before)  # noqa: B023
+    honest.table[two.mac].up = 730
+    await honest.report()
+    await until(lambda: taken(portal)[f"hall2 {two.mac}"] == (730, 0))
 
 
 async def test_a_guest_of_a_router_that_is_away_is_told_so_and_is_online_when_it_is_back(
