@@ -180,9 +180,9 @@ MISTAKES = (
     Mistake(
         5,
         "grants have no number",
-        "captive/grants/grants.py",
-        "len(self._held) >= MAX_DEVICES:",
-        "len(self._held) >= 1 << 40:",
+        "captive/grants/book.py",
+        "        return held < most\n",
+        "        return True\n",
         (S + "test_memory.py::test_a_device_with_a_new_mac_each_time_fills_no_memory",),
     ),
     Mistake(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import captive.grants.grants
+import captive.grants.policy
 import captive.portal.door
 from captive.gateway import GateClient, GatewayError, OpenGateway, Terms
 from captive.kernel.neighbours import Loopback
@@ -80,7 +80,7 @@ async def test_a_device_with_a_new_mac_each_time_fills_no_memory(
 ) -> None:
     """Visits, marks and grants are bounded; what goes beyond is refused and not written down."""
     monkeypatch.setattr(captive.portal.door, "MAX_VISITS", 50)
-    monkeypatch.setattr(captive.grants.grants, "MAX_DEVICES", 20)
+    monkeypatch.setattr(captive.grants.policy, "MAX_DEVICES", 20)
     grants = await make(access, OpenGateway(), Clock())
     door = Door(grants, Loopback("guest"), b"k" * 32, "V")
     await door.start_day(DAY)
