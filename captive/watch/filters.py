@@ -14,14 +14,15 @@ WHOLE, HEADER = 2_048, 96
 """Octets that are handed over of a packet that passes."""
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 VLANS = (0x8100, 0x88A8)
-LONGEST_FRAME, SNAP = 1_500, bytes.fromhex("aaaa03000000")
-"""Up to it the field of the type is a length (IEEE 802.3), and the type may stand behind an LLC/SNAP header."""
+LONGEST_FRAME, SNAPS = 1_500, (bytes.fromhex("aaaa03000000"), bytes.fromhex("aaaa030000f8"))
+"""Up to it the field of the type is a length (IEEE 802.3), and the type may stand behind an LLC/SNAP header:
+RFC 1042's or the one of IEEE 802.1H; Wi-Fi drivers take off either."""
 UDP, TCP, ICMP6 = 17, 6, 58
 FRAGMENT = 44
 EXTENSIONS = (0, 43, FRAGMENT, 60)
 """IPv6 headers behind which an advertisement can be hidden (RFC 7113)."""
 ADVERTISEMENT, NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 134, 135, 136
-DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DHCP6_SERVER, DNS = 67, 68, 546, 547, 53
+DHCP_SERVER, DHCP_CLIENT, DHCP6_CLIENT, DNS = 67, 68, 546, 53
 MOST_ADDRESSES = 8
 """Of the box's own on one network that are looked for: a jump in a program is short."""
 MULTICAST, GROUP_REPORTS = 0xFF, IPv6Address("ff02::16")
@@ -87,10 +88,10 @@ def claims_filter(own4: IPv4Address, own6: Iterable[IPv6Address]) -> bytes:
         Line(JEQ, int(own4), PASS, DROP),
         "ip4",
         *_udp4(),
-        Line(LDH_X, 14),
-        Line(JEQ, DHCP_SERVER, NEXT, DROP),
         Line(LDH_X, 16),
         Line(JEQ, DHCP_CLIENT, PASS),
+        Line(JEQ, DHCP_SERVER, NEXT, DROP),
+        Line(LDH_X, 14),
         Line(JEQ, DHCP_SERVER, PASS, DROP),
         "ip6",
         *_claims6(list(own6)[:MOST_ADDRESSES]),
@@ -108,8 +109,6 @@ def _claims6(own: list[IPv6Address]) -> Program:
         *(Line(JEQ, header, "extended") for header in EXTENSIONS),
         Line(RET, 0),
         "udp6",
-        Line(LDH, 54),
-        Line(JEQ, DHCP6_SERVER, NEXT, DROP),
         Line(LDH, 56),
         Line(JEQ, DHCP6_CLIENT, PASS, DROP),
         "extended",
@@ -203,9 +202,10 @@ def _wrapped() -> Program:
         *(Line(JEQ, kind, "tagged") for kind in VLANS),
         Line(JGT, LONGEST_FRAME, DROP),
         Line(LD, 14),
-        Line(JEQ, int.from_bytes(SNAP[:4]), NEXT, DROP),
+        Line(JEQ, int.from_bytes(SNAPS[0][:4]), NEXT, DROP),
         Line(LDH, 18),
-        Line(JEQ, int.from_bytes(SNAP[4:]), PASS, DROP),
+        *(Line(JEQ, int.from_bytes(snap[4:]), PASS) for snap in SNAPS),
+        Line(RET, 0),
         "tagged",
         Line(LDH, 14),
         Line(JSET, 0x0FFF, DROP, PASS),

@@ -2,7 +2,6 @@
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,20 +24,18 @@ LOOK_SECONDS = 1.0
 """Between two looks at which ports there are."""
 HEADERS_AT_ONCE, HEADERS_OF_ALL = 256, 1_024
 """Frames whose first octets are read per turn: of one port, of all."""
-CLAIMS_AT_ONCE = 8
-"""Packets that scapy takes apart per turn, of one port."""
-SCAPY_SHARE, SCAPY_SAVED = 0.05, 0.1
-"""Of each second, what scapy may have; and seconds that it may save up. A bad packet takes it twelve milliseconds."""
+CLAIMS_AT_ONCE, CLAIMS_OF_ALL = 64, 256
+"""Packets of servers, routers and liars that are judged per turn: of one port, of all."""
 EVENTS_AT_ONCE = 256
 
 
 class Sighting(NamedTuple):
-    """*cause* was seen *times* times. *mac* and *detail* name a device: for the eye at a terminal only."""
+    """*cause* was seen *times* times. *mac* and *frame* name a device: for the eye at a terminal only."""
 
     cause: Cause
     times: int
     mac: bytes = b""
-    detail: str = ""
+    frame: bytes = b""
 
 
 class _Ear(NamedTuple):
@@ -58,9 +55,8 @@ class Observer:
         self._known = KnownDevices()
         self._whereabouts = Whereabouts()
         self._events = BridgeEvents()
-        self._turns = self._headers = 0
+        self._turns = self._headers_left = self._claims_left = 0
         self._probe_at, self._probed = now + PROBE_SECONDS, now - PROBE_APART
-        self._scapy, self._refilled = SCAPY_SAVED, now
         self._look(now)
         with contextlib.suppress(OSError):
             for learned in list_learned(KNOWN):  # who is here already is not new
@@ -77,10 +73,8 @@ class Observer:
             self._look(now)
         if now >= self._probe_at:
             self._probe(now)
-        self._scapy = min(SCAPY_SAVED, self._scapy + (now - self._refilled) * SCAPY_SHARE)
-        self._refilled = now
         yield from self._moves(now)
-        self._headers = HEADERS_OF_ALL
+        self._claims_left, self._headers_left = CLAIMS_OF_ALL, HEADERS_OF_ALL
         for ear in self._in_turn():
             yield from self._claims(ear)
             yield from self._count(ear, now)
@@ -136,17 +130,16 @@ class Observer:
 
     def _claims(self, ear: _Ear) -> Iterator[Sighting]:
         spot = ear.tap.spot
-        for frame in ear.tap.claims(CLAIMS_AT_ONCE if self._scapy > 0 else 0):
-            began = time.thread_time()
+        for frame in ear.tap.claims(min(CLAIMS_AT_ONCE, self._claims_left)):
+            self._claims_left -= 1
             claim = read_claim(frame, spot.own)
-            self._scapy -= time.thread_time() - began
             if claim:
-                yield Sighting(Cause(claim.kind, claim.what, spot.place), 1, claim.mac, claim.detail)
+                yield Sighting(Cause(claim.kind, claim.what, spot.place), 1, sender(frame), frame)
 
     def _count(self, ear: _Ear, now: float) -> Iterator[Sighting]:
         traffic = ear.traffic
-        for frame in ear.tap.headers(min(HEADERS_AT_ONCE, self._headers)):
-            self._headers -= 1
+        for frame in ear.tap.headers(min(HEADERS_AT_ONCE, self._headers_left)):
+            self._headers_left -= 1
             kind = classify(frame)
             if kind:
                 mac = sender(frame)

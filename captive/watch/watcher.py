@@ -14,6 +14,7 @@ import structlog
 from captive.signals import catch_stop
 from captive.watch.advice import SHORT
 from captive.watch.alarms import Alarms, Message
+from captive.watch.detail import describe
 from captive.watch.observer import Observer, Sighting, may_listen
 from captive.watch.state_file import Counters, state_path, write_counters
 from captive.watch.webhook import Webhook
@@ -181,4 +182,4 @@ def _line(sighting: Sighting, zone: ZoneInfo) -> str:
     where = " and ".join(f"{place.port} ({place.network})" for place in places)
     who = sighting.mac.hex(":") or "many devices"
     clock = datetime.now(zone).strftime("%H:%M:%S")
-    return f"{clock}  {cause.kind} {cause.what}  {where}  {who}  {sighting.times}  {sighting.detail}".rstrip()
+    return f"{clock}  {cause.kind} {cause.what}  {where}  {who}  {sighting.times}  {describe(sighting.frame)}".rstrip()

@@ -323,11 +323,13 @@ class Morning:
 
 def test_another_vlan_on_the_same_cable_is_not_the_guests(watched: Watched) -> None:
     """Its DHCP server is honest. VLAN 0 is no VLAN, and phones look through it as often as it is written."""
-    wrapped = {
+    wrapped: dict[str, Callable[[bytes], bytes]] = {
         "office": lambda frame: packets.tagged(frame, 20),
         "once": lambda frame: packets.tagged(frame, 0x5000),
         "twice": lambda frame: packets.tagged(frame, 0, 0),
+        "forty times": lambda frame: packets.tagged(frame, *[0] * 40),
         "encapsulated": packets.encapsulated,
+        "from another port": lambda frame: packets.oddly(frame, port=6767, code=1),
     }
     phones = {name: watched.phone() for name in wrapped}
     for name, phone in phones.items():

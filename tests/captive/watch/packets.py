@@ -41,6 +41,13 @@ def offer(mac: str = MAC, server: str = "192.168.50.66", kind: str = "offer", to
     )
 
 
+def to_port(port: int, said: bytes) -> bytes:
+    """A broadcast over UDP that says *said*."""
+    return bytes(
+        Ether(src=MAC, dst=EVERYBODY) / IP(dst="255.255.255.255") / UDP(sport=4000, dport=port) / said
+    )
+
+
 def discover(mac: str, hardware: str = "") -> bytes:
     return bytes(
         Ether(src=mac, dst=EVERYBODY)
@@ -85,9 +92,16 @@ def tagged(frame: bytes, *vlans: int) -> bytes:
     return frame[:12] + b"".join(b"\x81\x00" + vlan.to_bytes(2) for vlan in vlans) + frame[12:]
 
 
-def encapsulated(frame: bytes) -> bytes:
+def encapsulated(frame: bytes, organisation: str = "000000") -> bytes:
     """*frame* behind an LLC/SNAP header, its length in place of its type (IEEE 802.3)."""
-    return frame[:12] + (len(frame) - 6).to_bytes(2) + bytes.fromhex("aaaa03000000") + frame[12:]
+    return frame[:12] + (len(frame) - 6).to_bytes(2) + bytes.fromhex(f"aaaa03{organisation}") + frame[12:]
+
+
+def oddly(frame: bytes, *, port: int, code: int | None = None) -> bytes:
+    """A UDP *frame* over IPv4 or IPv6 from another *port*; an offer with another *code* of BOOTP."""
+    at = 34 if frame[12:14] == b"\x08\x00" else 54
+    frame = frame[:at] + port.to_bytes(2) + frame[at + 2 :]
+    return frame if code is None else frame[:42] + bytes([code]) + frame[43:]
 
 
 def groups(mac: str = MAC) -> bytes:

@@ -28,7 +28,10 @@ from tests.waiting import LONG, until
 NONE = {kind.value: 0 for kind in AlertKind}
 PLACE = Place("guest", "wlan1")
 ROGUE = Sighting(
-    Cause(AlertKind.ROGUE_DHCP, "dhcp4", PLACE), 1, packets.octets(packets.MAC), "server 10.1.2.3"
+    Cause(AlertKind.ROGUE_DHCP, "dhcp4", PLACE),
+    1,
+    packets.octets(packets.MAC),
+    packets.offer(server="10.1.2.3"),
 )
 
 
