@@ -619,6 +619,29 @@ def test_setup_opens_and_breaks_nothing_of_others(openwrt: OpenWrt) -> None:
     assert (checked.returncode, done.stderr in checked.stdout) == (1, True)
 
 
+def test_a_router_that_has_a_guest_network_already_keeps_it(openwrt: OpenWrt) -> None:
+    """By OpenWrt's own guide it is called as ours would be: fw4 defines each zone's name, and nft takes none twice."""
+    more = {
+        "network": "config device\n\toption name 'br-guest'\n\nconfig interface 'guest'\n\toption device 'br-guest'\n",
+        "firewall": "config zone 'guest'\n\toption name 'guest'\n\tlist network 'guest'\n",
+    }
+    for name, text in more.items():
+        with (openwrt.configs / name).open("a") as config:
+            config.write(text)
+    before = openwrt.texts()
+    done = thin_setup(openwrt, "apply")
+    assert (done.returncode, openwrt.texts()) == (1, before)
+    assert done.stderr.splitlines() == [
+        f"br-guest is {place} already: uci set wificrm.thin.interface='br-citizens'"
+        for place in ("network.@device[1].name", "network.guest.device")
+    ]
+    openwrt.batch("set wificrm.thin.interface='br-citizens'\n")
+    assert thin_setup(openwrt, "apply").returncode == 0
+    shown = openwrt.uci("show", "firewall").splitlines()
+    zones = [line.split("'")[1] for line in shown if ".name=" in line]
+    assert sorted(zones) == ["guest", "lan", "wificrm"]
+
+
 def test_a_router_without_radios_is_set_up_too(openwrt: OpenWrt) -> None:
     (openwrt.configs / "wireless").unlink()
     openwrt.recorder("reload_config")
