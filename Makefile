@@ -28,8 +28,8 @@ $(VENV)/.dev: $(BIN)/wificrm requirements-dev.lock
 	@touch $@
 
 test: system $(VENV)/.dev lint  ## every test, the venue lab and the browser too (root on Debian)
-	files=$$(mktemp -d -t wificrm-test.XXXX) && trap 'rm -rf --one-file-system $$files' EXIT && \
-	PYTEST_DEBUG_TEMPROOT=$$files $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	files=$$(mktemp -d -t wificrm-XXXX) && trap 'rm -rf --one-file-system $$files' EXIT && \
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --basetemp=$$files
 
 lint: $(VENV)/.dev  ## format, style, types, import directions
 	$(BIN)/ruff format --check .

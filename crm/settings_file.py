@@ -1,5 +1,6 @@
 """The settings file: TOML (UCI on OpenWrt), checked at start with the key, the line and what was expected."""
 
+import os
 import re
 import tomllib
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from crm.errors import SetupError
 from crm.network_checks import check_networks, is_address
 from crm.settings import Settings, StoreSection, Venue, given_secret
 from crm.uci import is_uci, read_uci
+
+MAX_SOCKET_PATH = 107
+"""Bytes; unix(7): 108 with the zero at its end."""
 
 Finder = Callable[[str], tuple[int, str]]
 """On which line a dotted key stands, and what it is called in the file."""
@@ -177,6 +181,8 @@ def _check_listening(settings: Settings) -> list[tuple[str, str]]:
         problems.append(
             ("portal.name", "a certificate needs the name it was made for, e.g. portal.example.vn")
         )
+    if len(os.fsencode(settings.gate.socket)) > MAX_SOCKET_PATH:
+        problems.append(("gate.socket", f"a socket's path has at most {MAX_SOCKET_PATH} bytes"))
     ports = (portal.port, portal.tls_port, portal.router_port, settings.console.port, settings.metrics.port)
     if len(set(ports)) < len(ports):
         problems.append(

@@ -112,6 +112,7 @@ def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
         ("network = []\n", r"network: nobody is served"),
         ('[watch]\nwebhook = "chat"\n', r"f:2: watch\.webhook: expected an address"),
         ("[metrics]\nport = 8080\n", r"must all differ"),
+        (f'[gate]\nsocket = "/{"ệ" * 36}"\n', r"f:2: gate\.socket: a socket's path has at most 107 bytes"),
         ('[network]\nwalled_garden=["*.gstatic.com"]\n', r"f:2: .*opens connectivitycheck\.gstatic\.com"),
         ('[network]\nidentity = "mac+ip"\n', r"f:2: network\[0\]\.identity: it needs address6"),
         ('[network]\n[network.grant]\nopening = ["mo 8-17"]\n', r"f:3: .*mon-fri 07:30-17:00"),

@@ -21,6 +21,8 @@ RATES = (512, 2000, 20_000)
 """kbit/s"""
 SECONDS = 5
 """For how long a rate is measured."""
+LONGER = 15
+"""For several flows: one that lost a few packets in a row is silent for seconds, as TCP wants it (RFC 6298, 5.5)."""
 LARGEST = 65_536
 """Bytes: TCP goes through the kernel in pieces of up to so many; at a low rate one more or less shows."""
 MB = 1_000_000
@@ -76,10 +78,11 @@ def carried(terms: Venue) -> dict[tuple[str, int], Carried]:
     for rate in RATES:
         for way, family, options in RUNS:
             words = options.format(most=rate * 2).split()
+            seconds = LONGER if "flows" in way else SECONDS
             phone = on(terms, f"r{rate}")
             # The first seconds go on what a device may take at once after it was quiet.
             runs[way, rate] = traffic.start(
-                phone.namespace, *words, "-t", str(SECONDS), "-O", "3", family=family
+                phone.namespace, *words, "-t", str(seconds), "-O", "3", family=family
             )
     return {key: run.end() for key, run in runs.items()}
 
