@@ -373,7 +373,9 @@ def test_a_file_that_an_administrator_changed_stays(tmp_path: Path):
     kept = wifi.files
     wifi.config.write_text("channel=11\n")
     assert "was changed by hand and stays" in wifi.on("apply")
-    assert "was changed by hand and stays" in wifi.on("remove")
+    wifi.programs.forget()
+    assert "was changed by hand and stays, its radio is off" in wifi.on("remove")
+    assert wifi.programs.calls == [f"systemctl --quiet --root={wifi.root} disable hostapd@wlan0"]
     assert wifi.files == kept
 
 

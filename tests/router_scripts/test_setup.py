@@ -240,7 +240,7 @@ def test_several_networks_are_the_administrators(box: Box):
 
 def test_files_that_were_changed_by_hand_stay(box: Box):
     box.does("apply", *CASES["setup-networkd"])
-    name = "etc/systemd/network/10-wificrm-bridge.network"
+    name = "etc/systemd/network/00-wificrm-bridge.network"
     changed = box.files[name].replace("RequiredForOnline=no", "RequiredForOnline=yes")
     box.write(name, changed)
     assert "bridge.network was changed by hand and stays" in box.does("apply", "--address4", "10.9.0.1/24")
@@ -253,7 +253,7 @@ def test_who_keeps_the_bridge_may_change_and_cables_may_go(box: Box):
     box.does("apply", "--guest-port", "eth2")
     assert not [name for name in box.files if "eth1" in name]
     box.does("apply", "--manager", "ifupdown")
-    assert not [name for name in box.files if "systemd/network/10-wificrm" in name]
+    assert not [name for name in box.files if "systemd/network/00-wificrm" in name]
     assert "eth2 master br-guest" in box.files["etc/network/interfaces.d/wificrm"]
 
 

@@ -14,6 +14,7 @@ apply() {
 
 refuse() { # all that can be refused, before anything is done
 	refuse_nonsense
+	[ -z "$now" ] || [ -n "$default" ] || ! said=$(not_for_guests | grep .) || fail "$said"
 	[ "$wifi" = none ] || [ -z "$now" ] || command -v hostapd >/dev/null || fail "hostapd is not installed: apt-get install hostapd"
 	[ "$settings_stay" ] || { text=$(toml_text) && settings_hold "$text"; } || exit 1
 	[ "$wifi" = none ] || hostapd_says print >/dev/null
@@ -38,7 +39,7 @@ newline='
 name_file() { cat >/dev/null && echo "$1"; }
 
 all_files() {
-	for file in "$root"/etc/systemd/network/10-wificrm-* "$root/etc/network/interfaces.d/wificrm" \
+	for file in "$root"/etc/systemd/network/[01]0-wificrm-* "$root/etc/network/interfaces.d/wificrm" \
 		"$root"/etc/NetworkManager/system-connections/wificrm-* "$root/etc/NetworkManager/conf.d/wificrm.conf" \
 		"$root/etc/systemd/system/wificrm-bridge.service" "$root/etc/udev/rules.d/90-wificrm.rules" "$memory"; do
 		[ ! -e "$file" ] || echo "$file"
@@ -52,7 +53,13 @@ bring_up() {
 	[ -n "$now" ] || return 0
 	# Two bridges with one address: answers would go to the one where nobody is.
 	case $former in '' | "$bridge") ;; *) ip link delete dev "$former" 2>/dev/null || : ;; esac
-	if make_bridge && wait_for_bridge; then return; fi
+	if make_bridge && wait_until bridge_is_up; then
+		[ "$manager" = none ] || wait_until cables_are_in || :
+		for each in $(cables_outside); do
+			printf '%s: %s is not in the bridge, nobody behind it is a guest: see what else on this box has it\n' "$TOOL" "$each" >&2
+		done
+		return
+	fi
 	said="the bridge $bridge did not come up; what was written stays: put it right and apply again"
 	# A package must not fail to install for it.
 	if [ -n "$default" ]; then printf '%s: %s\n' "$TOOL" "$said" >&2; else fail "$said"; fi
@@ -83,13 +90,23 @@ make_bridge() { # by its manager, where its files are new or it is not there
 
 is_due() { changed "$1" || ! ip link show dev "$bridge" >/dev/null 2>&1; }
 
-wait_for_bridge() { # ten seconds at most: networkd takes its time
+wait_until() { # CALL: ten seconds at most, for networkd takes its time
 	tries=0
-	until ip -o address show dev "$bridge" 2>/dev/null | grep -qF " $address4 "; do
+	until "$1"; do
 		tries=$((tries + 1))
 		[ "$tries" -le 50 ] && sleep 0.2 || return 1
 	done
 }
+
+bridge_is_up() { ip -o address show dev "$bridge" 2>/dev/null | grep -qF " $address4 "; }
+
+cables_outside() {
+	for each in $(guest_ports); do
+		[ -e "$sys/class/net/$bridge/brif/$each" ] || echo "$each"
+	done
+}
+
+cables_are_in() { [ -z "$(cables_outside)" ]; }
 
 apply_wifi() {
 	if [ "$wifi" = none ]; then

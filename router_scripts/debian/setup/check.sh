@@ -1,18 +1,23 @@
 # Part of wificrm-setup. What is in the way.
 # shellcheck shell=dash
 
+# What cannot be taken: names of no interface, and what is in a network already, which may be the one you came in by.
+not_for_guests() {
+	radios=$([ "$wifi" = none ] || echo "$wifi")
+	for each in $uplink $(guest_ports) $radios; do
+		[ -e "$sys/class/net/$each" ] || echo "there is no interface $each: 'ip link' shows those that there are"
+	done
+	for each in $(guest_ports) $radios; do
+		[ -e "$sys/class/net/$bridge/brif/$each" ] || ! ip -o address show dev "$each" scope global 2>/dev/null | grep -q . ||
+			echo "$each has an address: what serves guests is part of the bridge and has none; take it out of its settings"
+	done
+}
+
 problems() {
 	for each in ip nft dnsmasq; do
 		command -v "$each" >/dev/null || echo "$each is not installed: apt-get install iproute2 nftables dnsmasq-base"
 	done
-	[ -e "$sys/class/net/$uplink" ] || echo "there is no interface $uplink: --uplink must name the one towards the Internet"
-	for each in $(guest_ports); do
-		if [ ! -e "$sys/class/net/$each" ]; then
-			echo "there is no interface $each for --guest-port"
-		elif ip -o address show dev "$each" scope global 2>/dev/null | grep -q .; then
-			echo "$each has an address: a cable for guests is part of the bridge and has none; take it out of its settings"
-		fi
-	done
+	not_for_guests
 	[ -z "$settings_stay" ] || return 0
 	case $(ip -4 route show match "${address4%/*}" 2>/dev/null | grep -v '^default' | grep -v " dev $bridge ") in
 	?*) echo "$address4 lies in a network that this box reaches elsewhere: choose another --address4" ;;

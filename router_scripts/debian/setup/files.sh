@@ -36,7 +36,7 @@ guest_ports() { [ "$ports" = none ] || echo "$ports"; }
 
 files_networkd() { # CALL
 	printf '# The guests'\'' bridge.\n[NetDev]\nName=%s\nKind=bridge\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n' "$bridge" |
-		"$1" "$root/etc/systemd/network/10-wificrm-bridge.netdev"
+		"$1" "$root/etc/systemd/network/00-wificrm-bridge.netdev"
 	{
 		cat <<-EOF
 			# Addresses and names are dnsmasq's, forwarding is wificrm's. The bridge may wait for its first phone.
@@ -58,9 +58,9 @@ files_networkd() { # CALL
 			Address=$address4
 		EOF
 		[ "$address6" = none ] || printf '\n[Address]\nAddress=%s\nDuplicateAddressDetection=none\n' "$address6"
-	} | "$1" "$root/etc/systemd/network/10-wificrm-bridge.network"
+	} | "$1" "$root/etc/systemd/network/00-wificrm-bridge.network"
 	for each in $(guest_ports); do
-		cat <<-EOF | "$1" "$root/etc/systemd/network/10-wificrm-port-$each.network"
+		cat <<-EOF | "$1" "$root/etc/systemd/network/00-wificrm-port-$each.network"
 			# A cable to an access point. Isolated ports reach the box but not each other, as phones do by radio.
 			[Match]
 			Name=$each
