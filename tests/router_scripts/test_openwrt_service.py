@@ -1,6 +1,7 @@
 """What runs wificrm on an OpenWrt router: init script, hotplug, fw4's include, the program's own wrapper."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -428,3 +429,19 @@ def test_the_program_finds_its_libraries_and_settings(tmp_path: Path):
     assert router.run(SCRIPTS / "wificrm", "staff", "add", "a b").stdout == (
         f"{storage}/python:/usr/lib/wificrm|{storage}/pycache|/etc/config/wificrm|-sP -m captive.cli staff add a b\n"
     )
+
+
+def test_what_ujail_leaves_of_the_environment_is_enough(tmp_path: Path):
+    """Nothing but what it is told to import: the portal could neither make its stores nor write a report.
+
+    Under dash, for Debian's busybox exports a PATH that OpenWrt's does not.
+    """
+    program = tmp_path / "python/captive/cli.py"
+    program.parent.mkdir(parents=True)
+    (program.parent / "__init__.py").touch()
+    program.write_text("import os, sys\nprint(sys.executable, oct(os.umask(0)))\n")
+    for verb, mask in (("serve", "0o77"), ("watch", "0o22")):
+        words = ["/bin/sh", SCRIPTS / "wificrm", verb]
+        around = {"container": "ujail", "WIFICRM_STORAGE": str(tmp_path)}
+        done = subprocess.run(words, env=around, umask=0o022, capture_output=True, text=True, check=True)
+        assert re.fullmatch(rf"/\S*/python3\S* {mask}\n", done.stdout), "stores are for the portal alone"
