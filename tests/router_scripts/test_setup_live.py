@@ -191,7 +191,9 @@ def bridge_in(listing: str) -> set[str]:
 @pytest.mark.skipif(not NETWORKD.exists(), reason="systemd-networkd is not installed")
 def test_a_box_with_networkd(box: Box):
     (box.etc / "networkd-runs").touch()
-    (box.etc / "systemd/network/10-netplan-p1.network").write_text("[Match]\nName=p*\n\n[Network]\nDHCP=yes\n")
+    (box.etc / "systemd/network/10-netplan-p1.network").write_text(
+        "[Match]\nName=p*\n\n[Network]\nDHCP=yes\n"
+    )
     box.before = box.trace
     box.place.ip("link set p1-far up")
     box.programs.program("networkctl", NETWORKCTL)
