@@ -30,7 +30,7 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 				rm -f "$RUN/gone"
 			else
 				failures=$((failures + 1))
-				if [ "$refused" = 1 ] || [ "$failures" -ge 2 ]; then break; fi
+				[ "$failures" -lt 2 ] || break
 			fi
 		fi
 		# A word of the stream that is carried out, or time for the next look at the neighbours.
@@ -42,17 +42,14 @@ report_on() { # until it is ended, or the portal wants no more: then the stream 
 }
 
 report() { # NUMBER APPLIED
-	local signature answer='' code=0
-	refused=0
+	local signature answer
 	write_report "$2" >"$RUN/report"
 	# shellcheck disable=SC2059
 	hmac_end "$up_out" "$({ printf "$up_in%s\n" "$1" && cat "$RUN/report"; } | sha256sum)"
 	signature=$mac_hex
 	{ printf '%s %s %s\n' "$session" "$1" "$signature" && cat "$RUN/report"; } >"$RUN/body"
-	answer=$( (fetch "$url/report" 15 "$RUN/body") 2>/dev/null | head -c 16) || code=$?
-	[ "$answer" = ok ] && return
-	[ "$code" != 8 ] && [ "$code" != 22 ] || refused=1
-	return 1
+	answer=$( (fetch "$url/report" 15 "$RUN/body") 2>/dev/null | head -c 16)
+	[ "$answer" = ok ]
 }
 
 write_report() { # APPLIED: read before the table is, so that the table holds at least that

@@ -5,6 +5,7 @@ import hmac
 import ipaddress
 import os
 import random
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from captive.certificate import MAX_HOSTS
+from captive.gateway import MOST_SECONDS, Terms
+from captive.grants.policy import MOST_BEHIND_A_ROUTER
+from captive.routers import wire
+from captive.routers.link import SALT_LIFE
+from captive.routers.session import PING_SECONDS, REPORT_SECONDS
+from crm.network_checks import ROUTER_GARDEN
+from crm.settings import Place
 from tests.router_scripts.openwrt_router import Router as OpenWrt
 
 SCRIPTS = Path(__file__).parents[2] / "router_scripts/thin"
@@ -266,6 +275,33 @@ def test_nobody_is_let_in_before_the_portal_has_proved_itself(router: Router) ->
     assert router.hear(stream(f"salt {SALT}")) == (0, "")
     assert router.hear(stream(f"hello {SESSION}", f"salt {SALT}"))[0] == 1
     assert router.hear(stream(f"hello {SESSION[1:]}")) == (0, "")
+
+
+def test_a_challenge_without_end_fills_no_memory(router: Router) -> None:
+    router.program("uclient-fetch", "yes ! | head -c 1000000")
+    told = router.shell('url=https://wifi.example:8445/router/v1; session; cat "$RUN/state"')
+    assert "the portal cannot be reached" in told
+    assert (router.memory / "challenge").stat().st_size <= 4096
+
+
+def test_router_and_portal_keep_to_the_same_bounds() -> None:
+    texts = "\n".join(
+        (SCRIPTS / name).read_text() for name in ("wificrm-agent", "report.sh", "wificrm-redirect")
+    )
+    of_router = {name: int(number) for name, number in re.findall(r"^([A-Z_]+)=(\d+)", texts, re.MULTILINE)}
+    assert PING_SECONDS < of_router["SILENCE"] < 2 * PING_SECONDS
+    assert of_router["BEAT"] < REPORT_SECONDS / 2
+    assert of_router["LONGEST_LEASE"] >= MOST_SECONDS
+    assert of_router["OLDEST_SALT"] == SALT_LIFE
+    assert of_router["MOST_LEASES"] == MOST_BEHIND_A_ROUTER
+    assert of_router["MOST_PRESENT"] <= wire.MAX_PRESENT
+    lease = f"lease {MAC} {MOST_SECONDS} {10**12 - 1} {10**12 - 1}\n"  # more than all of them can have
+    report = MOST_BEHIND_A_ROUTER * len(lease) + of_router["MOST_PRESENT"] * len(f"present {MAC}\n")
+    assert report < wire.MAX_REPORT
+    longest = next(wire.order_texts(dict.fromkeys(many(wire.MAX_AT_ONCE), Terms(MOST_SECONDS))))[0]
+    hosts = tuple(f"{number:0228}" for number in range(ROUTER_GARDEN + MAX_HOSTS))
+    garden = wire.config_text(Place(walled_garden=hosts), hosts[0])
+    assert max(len(longest), len(garden)) + 100 < of_router["LONGEST_LINE"]
 
 
 def test_what_nft_refuses_is_said_without_the_device(router: Router) -> None:
