@@ -89,6 +89,7 @@ class Router:
             folder / "bin",
             self.root / "var/run",
             self.root / "etc/crontabs",
+            self.root / "sys/class/net/lan4",
         ):
             each.mkdir(parents=True)
         self.calls.touch()

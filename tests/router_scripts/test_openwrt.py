@@ -215,6 +215,25 @@ def test_a_router_without_radios_serves_its_ports(tmp_path: Path):
     assert "wificrm" not in router.uci("show", "network")
 
 
+def test_a_port_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path):
+    """The cable's access points would have been left without addresses, and nothing would have said why."""
+    router = Router(tmp_path, ACCESS_POINT.replace("'lan4.20'", "'lan4 lan5'"))
+    assert "guest: there is no port lan4 lan5: ls /sys/class/net" in fails(router.setup("check"))
+    assert router.setup("apply").returncode == 0, "it may be a USB adapter that comes later"
+    right = Router(tmp_path / "right", ACCESS_POINT)
+    assert right.setup("check").stdout == "nothing to complain of\n"
+
+
+def test_a_service_whose_settings_are_new_to_the_router_is_woken(tmp_path: Path):
+    """reload_config tells only of changes in files that it knows; with routers alone nothing else changes."""
+    router = Router(tmp_path, MAIN + "config router 'hall2'\n")
+    script = router.root / "etc/hotplug.d/iface/90-wificrm"
+    script.parent.mkdir(parents=True)
+    script.symlink_to(SCRIPTS / "wificrm.hotplug")
+    assert router.setup("apply").returncode == 0
+    assert [line.partition(" {")[0] for line in router.said()] == ["reload_config", "ubus call service event"]
+
+
 def test_what_uci_refuses_changes_nothing(tmp_path: Path):
     router = Router(tmp_path, HALL)
     (router.configs / "dhcp").unlink()
@@ -303,6 +322,9 @@ WRONG = {
     "an uplink without a name": (("add", "wificrm", "uplink"), "write config uplink 'uplink'"),
     "offload, in words": (("set", "firewall.@defaults[0].flow_offloading=yes"), "so that no grant would end"),
     "OWE, in words": (("set", "wificrm.guest.owe=true"), "this hostapd knows no OWE"),
+    "OWE, in other words": (("set", "wificrm.guest.owe=ja"), "wificrm.guest.owe: expected 1 or 0, not 'ja'"),
+    "a watch": (("set", "wificrm.main.watch=nein"), "wificrm.main.watch: expected 1 or 0, not 'nein'"),
+    "an option": (("set", "wificrm.main.wacth=0"), "wificrm.main.wacth: there is no such setting"),
 }
 
 
