@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "router_scripts/monitoring"
 ALERTS = (FOLDER / "alerts.yml").read_text("utf-8")
 NAMES = {family.name for family in CATALOGUE}
+LABELS = {
+    family.name: {*family.labels, "job", "instance", *(["le"] if family.kind == "histogram" else [])}
+    for family in CATALOGUE
+}
 NAMED = re.compile(r"\b(?:wificrm|process)_[a-z_]+\b(?!=)")
 
 
@@ -30,6 +34,22 @@ def unknown(expression: str) -> set[str]:
     """Figures that *expression* names and nobody tells."""
     named = {re.sub(r"_(bucket|sum|count)$", "", name) for name in NAMED.findall(expression)}
     return named - NAMES
+
+
+def unknown_labels(expression: str, shown: str = "") -> set[str]:
+    """Labels by which *expression* chooses or groups, or that *shown* names, and that its figures have not got."""
+    wrong, has = set(), {"job", "instance"}  # what `up` has
+    for name, chosen in re.findall(r"\b((?:wificrm|process)_[a-z_]+)(?:\{(.*?)\})?", expression):
+        labels = LABELS[re.sub(r"_(bucket|sum|count)$", "", name)]
+        wrong |= set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", chosen)) - labels
+        has |= labels
+    has |= set(re.findall(r'label_replace\([^"]*"(\w+)"', expression))
+    by = {label for each in re.findall(r" by \((.*?)\)", expression) for label in each.split(", ")}
+    matched = {
+        label for each in re.findall(r"(?:on|ignoring) \((.*?)\)", expression) for label in each.split(", ")
+    }
+    named = set(re.findall(r"\{\{ ?(?:\$labels\.)?(\w+) ?\}\}", shown))
+    return wrong | ((by | matched) - has) | (named - (by or has))
 
 
 def dashboard() -> dict[str, Any]:
@@ -123,6 +143,18 @@ def test_dashboard_and_alerts_show_every_figure_and_no_other() -> None:
         re.sub(r"_(bucket|sum|count)$", "", name) for each in expressions() for name in NAMED.findall(each)
     }
     assert shown == NAMES
+
+
+def test_expressions_choose_group_and_show_by_labels_that_there_are() -> None:
+    """A label that no figure has selects nothing: the panel stays empty, the alert never fires."""
+    for panel in panels():
+        for target in panel["targets"]:
+            assert unknown_labels(target["expr"], target["legendFormat"]) == set(), panel["title"]
+    for rule in ALERTS.split("- alert: ")[1:]:
+        expression, _, rest = rule.partition("expr:")[2].partition("labels:")
+        assert unknown_labels(expression, rest) == set(), rule
+    assert unknown_labels('wificrm_ready{store="crm"}') == {"store"}
+    assert unknown_labels("sum by (place) (wificrm_ready)", "{{part}}") == {"place", "part"}
 
 
 def test_the_dashboard_can_be_imported_anywhere() -> None:
