@@ -139,7 +139,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         shutil.copy(packages[0], installed.path("/root/wificrm.deb"))
         shutil.copy(newer.result(), installed.path("/root/newer.deb"))
         installed.run("apt-get", "update", "-qq")
-        installed.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", "/root/wificrm.deb")
+        for each in ("ifupdown", "/root/wificrm.deb"):  # who keeps networks on most boxes
+            installed.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", each)
     yield Made(packages, newer.result(), (installed.upper, folder / "plain"))
     shutil.rmtree(folder)
 
