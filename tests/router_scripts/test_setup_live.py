@@ -248,6 +248,19 @@ def test_a_bridge_of_somebody_else_is_left_to_them(box: Box):
     assert box.trace == box.before
 
 
+def test_what_did_not_start_is_told_after_all_that_the_doctor_says(box: Box):
+    (box.etc / "portal-runs").touch()
+    box.programs.program("wificrm", '#!/bin/sh\necho "wificrm $1"\n')
+    box.programs.program(
+        "systemctl", (SYSTEMCTL % box.programs._calls) + '[ "$*" != "restart wificrm.service" ]\n'
+    )
+    done = box.inside("sh", "-c", f"sh {SCRIPT} apply --yes 2>&1")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].endswith(
+        "wificrm.service did not start: journalctl -u wificrm.service -n 20"
+    )
+
+
 def test_an_address_that_is_reached_elsewhere_is_not_proposed_and_refused(box: Box):
     box.place.ip("route add 192.168.0.0/16 via 203.0.113.9")
     assert "br-guest, 10.50.0.1/24" in box.does("print")

@@ -114,7 +114,8 @@ apply_wifi() {
 		return
 	fi
 	put_edited "$wifi_conf" "$(wifi_text)"
-	"$(hostapd_script)" apply --config "$wifi_conf" ${root:+--root "$root"} >"$work/hostapd" || failed=yes
+	"$(hostapd_script)" apply --config "$wifi_conf" ${root:+--root "$root"} >"$work/hostapd" 2>"$work/said" ||
+		failed=$(cat "$work/said")
 	# Which sockets belong into the settings is told only where they were not written there.
 	case $(said_in "$wifi_conf" networks) in *' '*) cat "$work/hostapd" ;; *) sed '/^# /d' "$work/hostapd" ;; esac
 	if [ -n "$now" ] && { changed wificrm-bridge || changed interfaces.d; }; then
@@ -152,7 +153,7 @@ start_services() {
 		case $each in
 		wificrm-gateway.service) systemctl reload-or-restart "$each" ;;
 		*) systemctl restart "$each" ;;
-		esac || { failed=yes && printf '%s did not start: journalctl -u %s -n 20\n' "$each" "$each" >&2; }
+		esac 2>/dev/null || failed=${failed:+$failed$newline}"$each did not start: journalctl -u $each -n 20"
 	done
 }
 
