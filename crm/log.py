@@ -7,9 +7,11 @@ for the rest may quote a guest's address or what a guest has sent.
 
 import contextlib
 import logging
+import re
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, Literal
@@ -24,6 +26,8 @@ ExcInfo = (
 
 Form = Literal["text", "json"]
 """How a line is written."""
+_VALUES = re.compile(r"[(<\n]")
+"""Where asyncio begins to put values into what it says itself: a callback's arguments, an object's own words."""
 
 
 def start_log(level: str, form: Form = "text") -> None:
@@ -42,6 +46,9 @@ def start_log(level: str, form: Form = "text") -> None:
     )
     sys.unraisablehook = lambda lost: _tell_end(
         lost.exc_type, lost.exc_value or lost.exc_type(), lost.exc_traceback
+    )
+    warnings.showwarning = lambda _, kind, file, line, *__: structlog.get_logger().warning(
+        "Python warns", kind=kind.__name__, file=file, line=line
     )
     structlog.configure(
         processors=[
@@ -94,7 +101,8 @@ class _ConstantPart(logging.Formatter):
         self._render = render
 
     def format(self, record: logging.LogRecord) -> str:
-        said = str(record.msg).partition("\n")[0]
+        said = str(record.msg)
+        said = said.partition("\n")[0] if record.args else _VALUES.split(said, maxsplit=1)[0].rstrip()
         event = {"level": record.levelname.lower(), "event": said, "library": record.name}
         if record.exc_info and record.exc_info[0]:
             event["error"] = record.exc_info[0].__name__

@@ -106,6 +106,36 @@ def test_what_nobody_catches_shows_code_but_no_words(where: str) -> None:
     assert done.returncode == (where == "at the end")
 
 
+LOOP = """import asyncio, functools, uvloop
+class Device:
+    __repr__ = lambda self: sys.argv[1]
+    def leave(self): raise KeyError
+def leave(device): raise KeyError
+for make in (uvloop.new_event_loop, asyncio.new_event_loop):
+    loop = make()
+    for call in (Device().leave, functools.partial(leave, sys.argv[1])):
+        loop.call_soon(call)
+    loop.call_soon(leave, sys.argv[1])
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+import warnings
+warnings.warn(sys.argv[1])
+"""
+
+
+def test_what_loops_and_warnings_put_in_themselves_is_not_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS + LOOP, SECRET], capture_output=True, text=True, check=True
+    )
+    *calls, warning = map(json.loads, done.stderr.splitlines())
+    assert len(calls) == 6
+    assert all(each["event"].startswith("Exception in callback") for each in calls)
+    assert {each["error"] for each in calls} == {"KeyError"}
+    assert (warning["level"], warning["event"], warning["kind"]) == ("warning", "Python warns", "UserWarning")
+    assert SECRET not in done.stderr
+
+
 def test_a_line_that_cannot_be_written_or_is_no_text_harms_nobody() -> None:
     script = SAYS + (
         "import os, structlog\nlog = structlog.get_logger()\n"
