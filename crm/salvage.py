@@ -54,7 +54,7 @@ def judge(path: Path, head: str, check: Check = lambda _: None) -> Condition:
         with closing(sqlite3.connect(path, timeout=WAIT_SECONDS, isolation_level=None)) as connection:
             return _judge(connection, head, check)
     except sqlite3.DatabaseError as error:
-        return "out_of_reach" if _says_nothing(error, path) else "damaged"
+        return "out_of_reach" if says_nothing(error, path) else "damaged"
     except sqlite3.Error:  # the library's own complaint of what it reads
         return "damaged"
     except OSError:
@@ -89,7 +89,8 @@ def _judge(connection: sqlite3.Connection, head: str, check: Check) -> Condition
     return "sound"
 
 
-def _says_nothing(error: sqlite3.DatabaseError, path: Path) -> bool:
+def says_nothing(error: sqlite3.Error, path: Path) -> bool:
+    """Whether *error*, met in the store at *path*, tells of rights, room or locks instead of what is in it."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     if code == sqlite3.SQLITE_READONLY:
         return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))

@@ -24,8 +24,8 @@ Finder = Callable[[str], tuple[int, str]]
 """On which line a dotted key stands, and what it is called in the file."""
 
 
-def load_settings(path: Path) -> Settings:
-    """Read and check the file at *path*. Raises `SetupError` naming file, line, key and expectation."""
+def load_settings(path: Path, name: str = "") -> Settings:
+    """Read and check the file at *path*. Raises `SetupError` naming file (as *name*), line, key and expectation."""
     try:
         text = path.read_text("utf-8-sig")  # Windows' editors write a mark before the first line
     except FileNotFoundError:
@@ -34,7 +34,7 @@ def load_settings(path: Path) -> Settings:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{path}: cannot be read: {error}") from None
-    return _with_password(parse_settings(text, str(path)))
+    return _with_password(parse_settings(text, name or str(path)))
 
 
 def _with_password(settings: Settings) -> Settings:

@@ -16,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Literal, Self
 
 import msgspec
 
+from captive.backup.folder import need_room
 from crm.errors import SetupError
 
 CONTENTS = "wificrm-backup.json"
@@ -42,9 +43,9 @@ class Part(msgspec.Struct, frozen=True):
 class Contents(msgspec.Struct, frozen=True):
     """What an archive is: of which venue, day, program and schema, and the files in it by name."""
 
-    venue: str
+    venue: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_\-]{1,32}$")]
     taken: date
-    program: str
+    program: Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Za-z.+~]{1,40}$")]
     backend: Literal["sqlite", "postgresql"]
     schema: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{4}$")]
     files: Annotated[dict[str, Part], msgspec.Meta(max_length=MAX_FILES)]
@@ -54,6 +55,17 @@ class Contents(msgspec.Struct, frozen=True):
     def store(self) -> str:
         """The name of the store's file in it."""
         return "store.db" if self.backend == "sqlite" else "store.dump"
+
+
+class _PlainMember(tarfile.TarInfo):
+    """A regular file. Every other kind is refused by its header: some are read into memory, however long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            raise tarfile.ReadError(f"{member.name[:80]!r} is no plain file")
+        return member
 
 
 def describe(files: Mapping[str, Path]) -> dict[str, Part]:
@@ -69,7 +81,8 @@ def write_archive(target: Path, contents: Contents, files: Mapping[str, Path], w
     fresh = workshop / "archive"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as raw:
-        with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as archive:
+        # A size beyond 8 GB stands in the header itself.
+        with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
             listing = msgspec.json.encode(contents)
             _add(archive, CONTENTS, len(listing), io.BytesIO(listing))
             for name in contents.files:
@@ -95,10 +108,12 @@ def read_archive(path: Path, folder: Path, *, only: str = "") -> Contents:
     """
     with _opened(path) as archive:
         contents = _read_contents(path, archive)
+        if not only:
+            need_room(folder, sum(part.size for part in contents.files.values()))
         missing = dict(contents.files)
         while member := archive.next():
             part = missing.pop(member.name, None)
-            file = archive.extractfile(member) if part and member.isreg() else None
+            file = archive.extractfile(member) if part else None
             if part is None or file is None or member.size != part.size:
                 raise SetupError(f"{path}: {member.name[:80]!r} does not belong into a backup")
             if only not in ("", member.name):
@@ -113,7 +128,7 @@ def read_archive(path: Path, folder: Path, *, only: str = "") -> Contents:
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     try:
-        with tarfile.open(path, mode="r|gz") as archive:
+        with tarfile.open(path, mode="r|gz", tarinfo=_PlainMember) as archive:
             yield archive
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise SetupError(f"{path}: this is no backup, or it was cut short ({error})") from None
@@ -123,7 +138,7 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
 
 def _read_contents(path: Path, archive: tarfile.TarFile) -> Contents:
     member = archive.next()
-    file = archive.extractfile(member) if member and member.isreg() else None
+    file = archive.extractfile(member) if member else None
     if member is None or file is None or member.name != CONTENTS or member.size > MAX_CONTENTS:
         raise SetupError(f"{path}: this is no backup of wificrm")
     try:

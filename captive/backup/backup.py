@@ -11,15 +11,25 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from captive.backup.archive import Contents, describe, is_archive, read_archive, write_archive
-from captive.backup.belongings import check_kind, places_of, ready_beside, secret_files, settings_files
+from captive.backup.belongings import (
+    check_kind,
+    copied,
+    places_of,
+    ready_beside,
+    secret_files,
+    settings_files,
+)
 from captive.backup.folder import Occasion, delete_oldest, give_to_owner_of, name_of, workshop
-from captive.backup.store_copy import copy_in, copy_out
+from captive.backup.store_copy import DamagedStoreError, copy_in, copy_out
 from crm.engines import store_url
 from crm.errors import SetupError
 from crm.salvage import copy_aside, judge
 from crm.schema import head_of, version_of
-from crm.settings import Settings
+from crm.settings import Settings, Venue
+from crm.settings_file import load_settings
 from crm.version import VERSION
 
 SETTINGS = "settings/wificrm.toml"
@@ -45,12 +55,11 @@ async def make_backup(
         raise SetupError("the crm store is missing, there is nothing to back up; run: wificrm migrate")
     place = _place(settings, today, occasion, target)
     with workshop(settings, place.parent) as folder:
-        files = {
-            "store.db" if _backend(dsn) == "sqlite" else "store.dump": folder / "store",
-            **settings_files(config),
-            **secret_files(Path(settings.secrets)),
-        }
-        await copy_out(dsn, folder / "store")
+        store = "store.db" if _backend(dsn) == "sqlite" else "store.dump"
+        await copy_out(dsn, folder / store)
+        # Copied first: what changes while a large store is packed would not be what the list of contents says.
+        beside = copied({**settings_files(config), **secret_files(Path(settings.secrets))}, folder)
+        files = {store: folder / store, **beside}
         contents = Contents(settings.venue.code, today, VERSION, _backend(dsn), version, describe(files))
         write_archive(place, contents, files, folder)
         give_to_owner_of(place.parent, place)
@@ -64,15 +73,15 @@ async def restore_backup(
 ) -> tuple[Contents, Path | None]:
     """Put the store of *archive* in place of the one there is; what it was, and where that one is kept now.
 
-    *with_settings*: its settings and secrets too; those there are stay beside them as ``*.before-restore``.
-    Raises `SetupError`; then nothing was changed.
+    *with_settings*: its settings and secrets too, and the store goes where those settings have it; those there are
+    stay beside them as ``*.before-restore``. Raises `SetupError`; then nothing was changed.
     """
     with workshop(settings, Path(settings.backup.folder)) as folder:
         contents = read_archive(archive, folder)
-        _check(settings, contents)
         names = contents.files if with_settings else ()
-        if with_settings and config:
-            check_kind(folder / SETTINGS, config)
+        if config and SETTINGS in names:
+            settings = _with_those_of(archive, folder / SETTINGS, settings, config)
+        _check(settings, contents)
         with ready_beside(places_of(names, folder, settings, config)) as put_in_place:
             kept = await _keep(settings, config, today)
             await copy_in(folder / contents.store, settings.store.crm)
@@ -110,11 +119,22 @@ async def _keep(settings: Settings, config: Path | None, today: date) -> Path | 
         if await version_of(dsn, "crm") is None:
             return None
         return await make_backup(settings, config, today, occasion="before-restore")
-    except SetupError:
+    except SetupError as error:
         path = Path(store_url(dsn).database or "")
-        if _backend(dsn) != "sqlite" or await asyncio.to_thread(judge, path, head_of("crm")) != "damaged":
+        if not isinstance(error, DamagedStoreError) and (
+            _backend(dsn) != "sqlite" or await asyncio.to_thread(judge, path, head_of("crm")) != "damaged"
+        ):
             raise
         return await asyncio.to_thread(copy_aside, path, datetime.now(UTC))
+
+
+def _with_those_of(archive: Path, restored: Path, settings: Settings, config: Path) -> Settings:
+    """*settings* of this box, but of the venue and with the places of the *restored* ones. Raises `SetupError`."""
+    check_kind(restored, config)
+    new = load_settings(restored, f"{archive}: settings")
+    if settings.venue.code not in (new.venue.code, Venue().code):  # a new box has the code that it came with
+        raise _of_another_centre(new.venue.code, settings)
+    return msgspec.structs.replace(settings, venue=new.venue, store=new.store, secrets=new.secrets)
 
 
 def _check(settings: Settings, contents: Contents) -> None:
@@ -126,10 +146,14 @@ def _check(settings: Settings, contents: Contents) -> None:
             f"the backup was made by a newer wificrm ({contents.program}); install that one first"
         )
     if contents.venue != settings.venue.code:
-        raise SetupError(
-            f"the backup is of the centre {contents.venue}, venue.code is {settings.venue.code}; "
-            "see that both are meant to be the same"
-        )
+        raise _of_another_centre(contents.venue, settings)
+
+
+def _of_another_centre(venue: str, settings: Settings) -> SetupError:
+    return SetupError(
+        f"the backup is of the centre {venue}, venue.code is {settings.venue.code}; "
+        "see that both are meant to be the same"
+    )
 
 
 def _backend(dsn: str) -> Literal["sqlite", "postgresql"]:

@@ -17,6 +17,8 @@ MAX_SECRET = 64 * 1024
 UCI = Path("/etc/config")
 BEFORE = ".before-restore"
 """What stands behind the name of a file that another was put in place of."""
+DRAFT = ".restored"
+"""What stands behind the name of a file that is about to be put in place."""
 
 
 def settings_files(config: Path | None) -> dict[str, Path]:
@@ -36,8 +38,17 @@ def secret_files(folder: Path) -> dict[str, Path]:
     return {
         f"secrets/{each.name}": each
         for each in small
-        if re.fullmatch(r"[A-Za-z0-9_.\-]{1,64}", each.name) and not each.name.endswith(BEFORE)
+        if re.fullmatch(r"[A-Za-z0-9_.\-]{1,64}", each.name) and not each.name.endswith((BEFORE, DRAFT))
     }
+
+
+def copied(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """Copies of *files* in *folder*, by the same names. Raises OSError."""
+    copies = {name: folder / name for name in files}
+    for name, copy in copies.items():
+        copy.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.copyfile(files[name], copy)
+    return copies
 
 
 def places_of(
@@ -78,7 +89,7 @@ def ready_beside(places: Mapping[Path, Path]) -> Iterator[Callable[[], None]]:
     try:
         for target, source in places.items():
             if not (target.is_file() and target.read_bytes() == source.read_bytes()):
-                drafts[target] = target.with_name(f".{target.name}.restored")
+                drafts[target] = target.with_name(f".{target.name}{DRAFT}")
                 _draft(source, target, drafts[target])
         yield lambda: _put(drafts)
     except OSError as error:

@@ -8,13 +8,16 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from crm.engines import store_url
 from crm.errors import SetupError
+from crm.salvage import kept_aside
 from crm.settings import Settings
+from crm.times import UNDATED, local_moment
 
 Occasion = Literal["", "before-upgrade", "before-restore"]
 
@@ -23,6 +26,9 @@ MOUNTS = {
     Path("/etc/config/fstab"): re.compile(r"^\s*option\s+target\s+['\"]?(/[^'\"\s]*)", re.MULTILINE),
 }
 """Where it stands what is meant to be mounted, on Debian and OpenWrt, and how. What is bound is no disk."""
+
+LEAST = 7
+"""Of copies made before something so many stay at least: a second attempt must not cost the first one's way back."""
 
 _UNFINISHED = ".backup-"
 
@@ -37,14 +43,31 @@ def name_of(settings: Settings, today: date, occasion: Occasion) -> str:
 
 
 def delete_oldest(settings: Settings, made: Path, occasion: Occasion) -> None:
-    """Delete what is older than the newest ``backup.keep`` up to *made*. Raises OSError.
+    """Delete what is older than the newest ``backup.keep`` up to *made* (`LEAST` of an *occasion*). Raises OSError.
 
     What bears a later day than the one just *made* was named by another clock, and nothing tells how old it is:
-    it stays.
+    it stays. So does the last one from before a store was set aside as broken, as long as that one lies there:
+    all that were made since have none of its answers.
     """
-    known = [path for _, _, path in _kept(settings, occasion)]
-    for old in known[: known.index(made) + 1][: -settings.backup.keep]:
-        old.unlink(missing_ok=True)
+    kept = _kept(settings, occasion)
+    known = [path for _, _, path in kept]
+    needed = set()
+    for last_day in _last_days_of_broken(settings):
+        if last_day == UNDATED:  # nothing tells which were made before
+            return
+        needed.add(max((path for day, _, path in kept if day < str(last_day)), default=None))
+    keep = max(settings.backup.keep, LEAST if occasion else 1)
+    for old in known[: known.index(made) + 1][:-keep]:
+        if old not in needed:
+            old.unlink(missing_ok=True)
+
+
+def _last_days_of_broken(settings: Settings) -> Iterator[date]:
+    """The day on which each store of answers that was set aside was last written to."""
+    url, zone = store_url(settings.store.crm), ZoneInfo(settings.venue.timezone)
+    if url.get_backend_name() == "sqlite":
+        for aside in kept_aside(Path(url.database or "")):
+            yield local_moment(datetime.fromtimestamp(aside.stat().st_mtime, UTC), zone).day
 
 
 def _kept(settings: Settings, occasion: Occasion) -> list[tuple[str, int, Path]]:
@@ -101,6 +124,16 @@ def _check_there(settings: Settings, place: Path) -> None:
         raise SetupError(
             f"{place}: no such folder; is the disk or stick there? If it is: mkdir {name} && chown wificrm {name}; "
             "if it is gone for good, set another backup.folder"
+        )
+
+
+def need_room(folder: Path, size: int) -> None:
+    """Raise `SetupError` unless *size* bytes fit into *folder*, a workshop: a full disk takes no answers either."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise SetupError(
+            f"{folder.parent}: {-(-size // 10**6)} MB are needed there for a while, {free // 10**6} MB are free; "
+            "make room, or set another backup.folder"
         )
 
 

@@ -11,20 +11,27 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-from captive.backup.folder import give_to_owner_of, make_folder
+from captive.backup.folder import give_to_owner_of, make_folder, need_room
 from crm.commands_here import to_install
 from crm.engines import store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
-from crm.salvage import judge
+from crm.salvage import judge, says_nothing
 from crm.schema import head_of
 
 WAIT_SECONDS = 60.0
 """For the portal to finish what it is writing."""
 
 
+class DamagedStoreError(SetupError):
+    """The store cannot be read through, however well it looks at a glance."""
+
+
 async def copy_out(dsn: str, target: Path) -> None:
-    """Write a copy of the store at *dsn* to *target*, of one moment. Raises `SetupError`."""
+    """Write a copy of the store at *dsn* to *target*, in a workshop, of one moment.
+
+    Raises `SetupError`, for a file that is damaged `DamagedStoreError`.
+    """
     url = store_url(dsn)
     if url.get_backend_name() == "sqlite":
         await asyncio.to_thread(_copy_file_out, Path(url.database or ""), target)
@@ -54,12 +61,15 @@ async def copy_in(source: Path, dsn: str) -> None:
 
 def _copy_file_out(source: Path, target: Path) -> None:
     try:
+        # The copy, and the archive of it: a fifth of it as a rule.
+        need_room(target.parent, source.stat().st_size * 3 // 2)
         with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             connection.execute(f"PRAGMA busy_timeout={WAIT_SECONDS * 1000:.0f}")
             # Nobody else knows the copy, and many file servers know no locks.
             connection.execute("VACUUM INTO ?", (f"{target.absolute().as_uri()}?nolock=1",))
     except sqlite3.Error as error:
-        raise SetupError(f"{source}: cannot be copied: {error}; wificrm doctor says more") from None
+        kind = SetupError if says_nothing(error, source) else DamagedStoreError
+        raise kind(f"{source}: cannot be copied: {error}; wificrm doctor says more") from None
 
 
 def _copy_file_in(source: Path, target: Path) -> None:

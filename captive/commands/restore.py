@@ -50,7 +50,10 @@ async def run(args: argparse.Namespace) -> int:
     elif kept:
         say(f"the store of before was damaged; it is kept as {kept}")
     if args.with_settings:
-        say(f"settings and secrets were put back; now: {to_restart('wificrm-gateway', 'wificrm')}")
+        say(
+            f"settings and secrets were put back; on the same box, now: {to_restart('wificrm-gateway', 'wificrm')}"
+        )
+        say("on another one: wificrm-setup apply, with its own interfaces; then wificrm doctor")
     return 0
 
 

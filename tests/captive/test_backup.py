@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -27,17 +28,20 @@ from hypothesis import settings as given_settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+import captive.backup.backup
 import captive.backup.folder
+import captive.backup.store_copy
 from captive.backup.archive import (
     CONTENTS,
     MAX_CONTENTS,
     Contents,
+    Part,
     describe,
     read_archive,
     write_archive,
 )
 from captive.backup.backup import make_backup, read_settings, restore_backup
-from captive.backup.folder import MOUNTS, delete_oldest, name_of
+from captive.backup.folder import LEAST, MOUNTS, delete_oldest, name_of
 from captive.backup.store_copy import _environment, copy_out
 from captive.commands import backup as backup_command
 from captive.commands import migrate as migrate_command
@@ -97,6 +101,16 @@ async def asked(dsn: str) -> list[str]:
         ]
     await store.close()
     return [each.questionnaire.key for each in found]
+
+
+def settings_text(settings: Settings) -> str:
+    """A settings file that says of which centre *settings* are, and where store and secrets are."""
+    store = settings.store
+    return (
+        f'secrets = "{settings.secrets}"\n[venue]\ncode = "{settings.venue.code}"\n'
+        f'[store]\ncrm = "{store.crm}"\naccess = "{store.access}"\n'
+        f'[backup]\nfolder = "{settings.backup.folder}"\n'
+    )
 
 
 async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
@@ -250,7 +264,7 @@ async def test_one_of_a_day_is_kept_and_so_many_of_all(centre: Settings, tmp_pat
         for _ in range(2):
             made = await make_backup(settings, None, day)
         os.utime(made, (number, number))
-    for number in range(4):
+    for number in range(8):
         made = await make_backup(settings, None, TODAY, occasion="before-upgrade")
         os.utime(made, (number, number))
     mine = tmp_path / "backups/holiday-pictures.tar.gz"
@@ -261,7 +275,7 @@ async def test_one_of_a_day_is_kept_and_so_many_of_all(centre: Settings, tmp_pat
         [
             "holiday-pictures.tar.gz",
             *(f"wificrm-DEMO-P01-2026-11-{day}.tar.gz" for day in (23, 24, 29)),
-            *(f"wificrm-DEMO-P01-2026-11-20-before-upgrade-{number}.tar.gz" for number in (2, 3, 4)),
+            *(f"wificrm-DEMO-P01-2026-11-20-before-upgrade-{number}.tar.gz" for number in range(2, 9)),
         ]
     )
 
@@ -297,6 +311,76 @@ async def test_a_new_box_takes_the_old_ones_place(portal: Portal, tmp_path: Path
     config.write_text("# changed\n" + text)
     assert await restore_command.run(args) == 0
     assert config.with_name("wificrm.toml.before-restore").read_text().startswith("# changed")
+
+
+async def test_a_new_box_has_settings_of_its_own_already(
+    centre: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after the package was installed: another code than the centre's, and the store where it is by default."""
+    moved = tmp_path / "data"
+    moved.mkdir()
+    old = msgspec.structs.replace(
+        centre,
+        venue=msgspec.structs.replace(centre.venue, code="HCM-Q3"),
+        store=StoreSection(crm=str(moved / "answers.db"), access=str(moved / "access.db")),
+        secrets=str(moved / "keys"),
+    )
+    Path(centre.store.crm).rename(old.store.crm)
+    Path(centre.secrets).rename(old.secrets)
+    config = tmp_path / "wificrm.toml"
+    config.write_text(settings_text(old))
+    made = await make_backup(old, config, TODAY)
+    for each in (moved / "keys", moved):
+        shutil.rmtree(each)
+    config.write_text(settings_text(centre))
+
+    args = arguments(restore_command, made, "--config", config, "--with-settings", "--yes")
+    assert await restore_command.run(args) == 0
+
+    assert 'code = "HCM-Q3"' in config.read_text()
+    assert await asked(old.store.crm) == ["nhanh"]
+    assert (moved / "keys/forms").is_file()
+    assert not Path(centre.store.crm).exists()
+    said = capsys.readouterr().out
+    assert "wificrm-setup apply" in said
+    # Somebody else's box stays what it is.
+    config.write_text(settings_text(centre).replace("DEMO-P01", "HCM-Q7"))
+    with pytest.raises(SetupError, match=r"of the centre HCM-Q3, venue.code is HCM-Q7"):
+        await restore_command.run(args)
+    assert 'code = "HCM-Q7"' in config.read_text()
+
+
+async def test_settings_that_this_program_does_not_take_are_not_put_in_place(
+    centre: Settings, tmp_path: Path
+) -> None:
+    """As those of a newer release: the portal would not start with them."""
+    config = tmp_path / "wificrm.toml"
+    config.write_text("[portal]\nspeaks_martian = true\n")
+    made = await make_backup(centre, config, TODAY)
+    await ask(centre.store.crm, "chuan")
+    config.write_text(settings_text(centre))
+    with pytest.raises(SetupError, match=r"tar.gz: settings:2: portal.speaks_martian: there is no such"):
+        await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert config.read_text() == settings_text(centre)
+    assert await asked(centre.store.crm) == ["nhanh", "chuan"]
+
+
+async def test_settings_that_change_while_it_is_made_do_no_harm_to_it(
+    centre: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packing a large store takes a minute; a backup whose parts are not what its list says cannot be put back."""
+    config = tmp_path / "wificrm.toml"
+    config.write_text("# as it was\n")
+
+    def describe_and_edit(files: dict[str, Path]) -> dict[str, Part]:
+        parts = describe(files)
+        config.write_text("# changed by somebody, and longer\n")
+        return parts
+
+    monkeypatch.setattr(captive.backup.backup, "describe", describe_and_edit)
+    made = await make_backup(centre, config, TODAY)
+    assert read_settings(made) == "# as it was\n"
+    await restore_backup(centre, config, made, TODAY)
 
 
 @pytest.mark.postgres
@@ -385,6 +469,36 @@ async def test_a_list_without_an_end_is_not_read(centre: Settings, tmp_path: Pat
         archive.addfile(member, io.BytesIO(b" " * member.size))
     with pytest.raises(SetupError, match="no backup of wificrm"):
         await restore_backup(settings, None, tmp_path / "huge", TODAY)
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE, tarfile.SYMTYPE]
+)
+async def test_what_is_no_plain_file_is_not_even_read(tmp_path: Path, kind: bytes) -> None:
+    """A header of 1 GB, 5 MB when it is packed, was read into memory before anybody looked at it."""
+    member = tarfile.TarInfo("x")
+    member.type, member.size, member.linkname = kind, 2**30, "/etc/shadow"
+    (tmp_path / "bomb").write_bytes(gzip.compress(member.tobuf(tarfile.USTAR_FORMAT) + bytes(2**20)))
+    with pytest.raises(SetupError, match="'x' is no plain file"):
+        read_archive(tmp_path / "bomb", tmp_path)
+
+
+async def test_an_archive_larger_than_the_disk_is_not_begun_with(centre: Settings, tmp_path: Path) -> None:
+    made = await make_backup(centre, None, TODAY)
+    part = {"size": 2**60, "sha256": "0" * 64}
+    bad = forge(made, tmp_path / "bad.tar.gz", files={"store.db": part})
+    with pytest.raises(SetupError, match=r"backups: 1152921504607 MB are needed there"):
+        await restore_backup(centre, None, bad, TODAY)
+
+
+@pytest.mark.parametrize("field", ["venue", "program"])
+async def test_no_archive_writes_to_the_terminal(centre: Settings, tmp_path: Path, field: str) -> None:
+    made = await make_backup(centre, None, TODAY)
+    lie: dict[str, Any] = {field: "\x1b]0;mine\x07", "schema": "9999"}
+    bad = forge(made, tmp_path / "bad.tar.gz", **lie)
+    with pytest.raises(SetupError, match="its list of contents cannot be read") as told:
+        await restore_backup(centre, None, bad, TODAY)
+    assert str(told.value).isprintable()
 
 
 async def test_the_commands_as_a_technician_types_them(
@@ -481,6 +595,20 @@ async def test_a_damaged_store_is_what_a_backup_is_for(
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
 
 
+async def test_damage_that_is_not_seen_at_a_glance_is_no_obstacle_either(
+    centre: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large store is looked at for three seconds; a copy meets what lies behind."""
+    made = await make_backup(centre, None, TODAY)
+    harm_middle(Path(centre.store.crm))
+    broken = Path(centre.store.crm).read_bytes()
+    monkeypatch.setattr(captive.backup.backup, "judge", lambda *_: "sound")
+    _, kept = await restore_backup(centre, None, made, TODAY)
+    assert await asked(centre.store.crm) == ["nhanh"]
+    assert kept is not None
+    assert kept.read_bytes() == broken
+
+
 @pytest.mark.parametrize("version", ["0001", "9999"])
 async def test_what_there_is_is_kept_whatever_its_schema(centre: Settings, version: str) -> None:
     """As on the way back from a newer release, whose answers the older one cannot read."""
@@ -517,7 +645,7 @@ async def test_where_the_settings_cannot_be_put_the_answers_stay_too(
     centre: Settings, tmp_path: Path
 ) -> None:
     config = tmp_path / "wificrm.toml"
-    config.write_text("[venue]\n")
+    config.write_text(settings_text(centre))
     made = await make_backup(centre, config, TODAY)
     await ask(centre.store.crm, "chuan")
     config.unlink()
@@ -552,13 +680,13 @@ async def test_settings_keep_their_rights_and_what_they_were_is_kept_once(
 ) -> None:
     config = tmp_path / "etc/wificrm.toml"
     config.parent.mkdir()
-    config.write_text("# of the backup\n")
+    config.write_text("# of the backup\n" + settings_text(centre))
     made = await make_backup(centre, config, TODAY)
-    config.write_text("# of the day, with a password in it\n")
+    config.write_text("# of the day, with a password in it\n" + settings_text(centre))
     config.chmod(0o640)
     for _ in range(2):  # again, as after the first one was cut off
         await restore_backup(centre, config, made, TODAY, with_settings=True)
-    assert config.read_text() == "# of the backup\n"
+    assert config.read_text() == "# of the backup\n" + settings_text(centre)
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     assert config.with_name("wificrm.toml.before-restore").read_text().startswith("# of the day")
     assert {each.name for each in config.parent.iterdir()} == {"wificrm.toml", "wificrm.toml.before-restore"}
@@ -571,11 +699,13 @@ async def test_what_root_makes_belongs_to_the_portal_and_no_link_leads_root_astr
 ) -> None:
     """The folder is the portal's, which strangers reach: what lies in it may have been put there by one."""
     config = tmp_path / "wificrm.toml"
-    config.write_text("")
     folder, victim = Path(centre.backup.folder), tmp_path / "shadow"
     victim.write_text("of root")
     home = tmp_path / "home"
     home.mkdir()
+    moved = StoreSection(crm=str(home / "var/crm.db"), access=str(home / "access.db"))
+    new = msgspec.structs.replace(centre, store=moved, secrets=str(home / "keys"))
+    config.write_text(settings_text(new))
     for each in (folder, home):
         os.chown(each, 65534, 65534)
     name = f"wificrm-DEMO-P01-{TODAY}.tar.gz"
@@ -585,9 +715,7 @@ async def test_what_root_makes_belongs_to_the_portal_and_no_link_leads_root_astr
     assert (victim.read_text(), victim.stat().st_uid) == ("of root", 0)
     assert (made.stat().st_uid, stat.S_IMODE(made.stat().st_mode)) == (65534, 0o600)
 
-    moved = StoreSection(crm=str(home / "var/crm.db"), access=str(home / "access.db"))
-    new = msgspec.structs.replace(centre, store=moved, secrets=str(home / "keys"))
-    await restore_backup(new, config, made, TODAY, with_settings=True)
+    await restore_backup(centre, config, made, TODAY, with_settings=True)
     assert {each.stat().st_uid for each in home.rglob("*")} == {65534}
 
 
@@ -678,7 +806,33 @@ def test_whatever_the_clock_shows_the_newest_backups_stay(steps: list[tuple[date
             assert all(("upgrade" in name) == bool(occasion) and str(day) >= name[17:27] for name in gone)
             same = [each for each in before if ("upgrade" in each) == bool(occasion)]
             up_to = [name for name in same if name != made.name and name[17:27] <= str(day)]
-            assert len(gone) == max(0, len(up_to) + 1 - keep)
+            assert len(gone) == max(0, len(up_to) + 1 - (LEAST if occasion else keep))
+
+
+@pytest.mark.parametrize(("written", "stay"), [((2026, 11, 22), [21]), ((1970, 1, 1), list(range(20, 26)))])
+def test_the_last_backup_from_before_a_store_broke_stays_until_somebody_came(
+    tmp_path: Path, written: tuple[int, int, int], stay: list[int]
+) -> None:
+    """The portal goes on with an empty one, and every night pushed out a backup that had the answers."""
+    centre = Settings(
+        store=StoreSection(crm=str(tmp_path / "crm.db")), secrets=str(tmp_path / "keys/secrets")
+    )
+    settings = with_folder(centre, tmp_path / "backups", keep=2)
+    broken = tmp_path / "crm.db.broken-19700101T000005Z"
+    broken.touch()
+    at = datetime(*written, tzinfo=UTC).timestamp()
+    os.utime(broken, (at, at))
+
+    def nights(days: range) -> list[int]:
+        for day in days:
+            made = tmp_path / "backups" / name_of(settings, date(2026, 11, day), "")
+            made.touch()
+            delete_oldest(settings, made, "")
+        return sorted(int(each.name[-9:-7]) for each in (tmp_path / "backups").iterdir())
+
+    assert nights(range(20, 28)) == [*stay, 26, 27]
+    broken.unlink()
+    assert nights(range(28, 29)) == [27, 28]
 
 
 async def test_what_a_killed_backup_left_behind_goes_with_the_next(centre: Settings) -> None:
@@ -751,12 +905,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-async def test_a_full_disk_is_told_and_leaves_nothing_behind(centre: Settings, small_disk: Path) -> None:
+async def test_a_full_disk_is_told_and_leaves_nothing_behind(
+    centre: Settings, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with closing(sqlite3.connect(centre.store.crm)) as store:
         text = "INSERT INTO announcement (venue, texts, starts, urgent, withdrawn) VALUES ('DEMO-P01', ?, '', 0, 0)"
         store.executemany(text, [(os.urandom(600).hex(),) for _ in range(800)])
         store.commit()
     made = await make_backup(centre, None, TODAY)
+    with pytest.raises(SetupError, match=r"small: [23] MB are needed there for a while, 1 MB are free"):
+        await make_backup(centre, None, TODAY, target=small_disk)
+    monkeypatch.setattr(
+        captive.backup.store_copy, "need_room", lambda *_: None
+    )  # somebody else fills it meanwhile
     with pytest.raises(SetupError, match="No space left on device"):
         await make_backup(centre, None, TODAY, target=small_disk)
     assert list(small_disk.iterdir()) == []
