@@ -28,6 +28,18 @@ def to_restart(*units: str) -> str:
     return "service wificrm restart" if OPENWRT.exists() else f"systemctl restart {' '.join(units)}"
 
 
+def to_apply_settings() -> str:
+    """How settings that were changed are taken up by all that runs; who is online stays online."""
+    if OPENWRT.exists():
+        return "service wificrm reload"
+    return "systemctl reload-or-restart wificrm-gateway wificrm"
+
+
 def to_read_log(unit: str) -> str:
     """How to see what *unit* said last."""
-    return "logread -e wificrm" if OPENWRT.exists() else f"journalctl -u {unit}"
+    return "logread -e wificrm" if OPENWRT.exists() else f"journalctl -u {unit} -n 50"
+
+
+def to_see_radios() -> str:
+    """How to see whether hostapd runs, and what it said last."""
+    return "wifi status; logread -e hostapd" if OPENWRT.exists() else "systemctl status 'hostapd*'"

@@ -6,6 +6,7 @@ from captive.advertise.advertiser import announced
 from captive.certificate import WARN_DAYS, Verdict, offered_api
 from captive.doctor.clock import is_right
 from captive.doctor.finding import Finding, Notes
+from crm.commands_here import to_start
 from crm.settings import Settings
 
 _PLAIN = "until then phones are redirected over plain http"
@@ -59,5 +60,5 @@ def _look_at_announced(notes: Notes, settings: Settings, verdict: Verdict) -> No
     notes.warn(
         what,
         told,
-        "wificrm gateway watch corrects it within a minute: is it running? Or: wificrm gateway apply",
+        f"run: wificrm gateway apply; {to_start('wificrm-mend')} has it done by itself",
     )

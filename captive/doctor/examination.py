@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from captive.box.applied import Wish
 from captive.certificate import Verdict, judge_served
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.clock import look_at_clock
@@ -22,6 +23,7 @@ from captive.doctor.phone.joining import release
 from captive.doctor.play import Box, Play, StoppedError
 from captive.doctor.portal import portal
 from captive.doctor.processes import look_at_processes
+from captive.doctor.radio import look_at_radios
 from captive.doctor.readiness import ask_portal
 from captive.doctor.routers import look_at_routers
 from captive.doctor.stores import look_at_stores
@@ -29,12 +31,14 @@ from captive.doctor.trial import Trials, open_trials
 from captive.doctor.uplink import Uplink, look_at_uplink
 from captive.doctor.walls import walls
 from captive.doctor.watch import look_at_watch
+from crm.commands_here import to_apply_settings
 from crm.errors import SetupError, UserError
 from crm.settings import Network, Settings
 
-PHONE, ITSELF = "A phone", "the doctor itself"
+PHONE, ITSELF, SETTINGS = "A phone", "the doctor itself", "settings"
 PLAYED: tuple[Part, ...] = ("join", "names", "portal", "walls", "online")
 """What a phone does, in this order."""
+_STALE = "changed since they were applied: all still runs by the former ones, and is looked at once these are applied"
 
 
 async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Finding]:
@@ -43,10 +47,22 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
     uplink, verdict = Uplink(four=True, six=False, resolvers=True), Verdict("not looked at")
     with _going_on(findings):
         findings += await look_at_stores(settings)
+    if is_stale := settings.gate.gateway != "open" and Wish(settings).differs():
+        findings.append(
+            Finding(
+                SETTINGS,
+                "fault",
+                _STALE,
+                f"run: {to_apply_settings()}; wificrm gateway check names what is in its way",
+            )
+        )
+    else:
+        with _going_on(findings):
+            findings += await look_at_processes(settings)
+        with _going_on(findings):
+            findings += ask_portal(settings, _faults(findings))
     with _going_on(findings):
-        findings += await look_at_processes(settings)
-    with _going_on(findings):
-        findings += ask_portal(settings, _faults(findings))
+        findings += look_at_radios(settings)
     with _going_on(findings):
         findings += look_at_routers(settings)
     with _going_on(findings):
@@ -57,12 +73,13 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
             findings += found
     with _going_on(findings):
         findings += look_at_clock(uplink.ahead)
-    with _going_on(findings):
-        verdict = judge_served(settings)
-        findings += look_at_certificate(settings, verdict, uplink.ahead)
+    if not is_stale:
+        with _going_on(findings):
+            verdict = judge_served(settings)
+            findings += look_at_certificate(settings, verdict, uplink.ahead)
     with _going_on(findings):
         findings += look_at_machine(settings)
-    if parts:
+    if parts and not is_stale:
         with _going_on(findings):
             findings += await _play_phones(Box(settings, verdict, uplink, _faults(findings)), parts)
     return findings
@@ -173,7 +190,7 @@ def _play_parts(play: Play, parts: Collection[Part]) -> list[Finding]:
 def _skip_rest(play: Play, parts: Collection[Part]) -> list[Finding]:
     notes = Notes("join", play.network.name)
     if set(parts) != {"join"}:
-        notes.skip(PHONE, "goes no further without an address; the rest is not looked at")
+        notes.skip(PHONE, "goes no further without an address of use to it; the rest is not looked at")
     return notes.findings
 
 

@@ -94,10 +94,10 @@ def _lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _sum(findings: Sequence[Finding]) -> str:
-    faults, warnings = (sum(each.state == state for each in findings) for state in ("fault", "warning"))
-    if not faults and not warnings:
-        return "Nothing is wrong."
+    """How many are bad, and which: on a console the lines themselves may have scrolled away."""
     told = [
-        f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((faults, "fault"), (warnings, "warning")) if n
+        f"{len(bad)} {state}{'' if len(bad) == 1 else 's'}: {'; '.join(dict.fromkeys(bad))}."
+        for state in ("fault", "warning")
+        if (bad := [each.what for each in findings if each.state == state])
     ]
-    return f"{' and '.join(told)}."
+    return "\n".join(told) or "Nothing is wrong."

@@ -15,8 +15,10 @@ from captive.doctor.phone.joining import (
     ask_for_address,
     ask_for_routers,
     hear_servers,
+    release,
 )
 from captive.doctor.play import Play
+from crm.commands_here import to_restart, to_start
 
 ADDRESS, ALONE4, NAMED4 = (
     "A phone asks for an address",
@@ -45,10 +47,10 @@ def join(play: Play, *, thorough: bool) -> list[Finding]:
     play.heard = routers.result() if routers else []
     play.six = bool(play.heard) and _has_address6(play)
     if lease and unusable:
-        play.lease = None
+        _give_up(play, lease)
         server, router = (lease.address_of(each) or "nobody" for each in (dhcp.SERVER, dhcp.ROUTER))
         told = f"got {lease.address}/{lease.prefix} and router {router} from {server}, of no use to it ({unusable})"
-        notes.fault(ADDRESS, told, "see who gave it, below: a second DHCP server, most likely")
+        notes.fault(ADDRESS, told, _whose(play, server))
     else:
         _tell_address(notes, play, offered=offered)
     if thorough:
@@ -66,7 +68,22 @@ def _use_address(play: Play) -> str:
             play.phone.set_address(play.lease.address, prefix, router)
         except OSError as error:
             return error.strerror or str(error)
+        if router != play.own4:
+            return f"the router is {play.own4}"
     return ""
+
+
+def _give_up(play: Play, lease: dhcp.Message) -> None:
+    with suppress(OSError):  # its server may be out of reach
+        release(play.phone, lease)
+    play.lease = None
+
+
+def _whose(play: Play, server: str) -> str:
+    """What to do about what *server* said."""
+    if server == play.own4:
+        return "run: wificrm gateway apply"
+    return "see who gave it, below: a second DHCP server, most likely"
 
 
 def _has_address6(play: Play) -> bool:
@@ -84,13 +101,15 @@ def _tell_address(notes: Notes, play: Play, *, offered: bool) -> None:
         _tell_none(notes, play, offered=offered)
         return
     server, router, resolver = (lease.address_of(each) for each in (dhcp.SERVER, dhcp.ROUTER, dhcp.RESOLVER))
-    told = f"got {lease.address} from {server} for {lease.seconds // 60} minutes"
+    told, prefix = f"got {lease.address} from {server} for {lease.seconds // 60} minutes", play.network.net4
     if router != play.own4 or resolver != play.own4:
-        notes.fault(
-            ADDRESS,
-            f"{told}; it is to use router {router or 'none'} and resolver {resolver or 'none'}, not {play.own4}",
-            "see who gave it, below" if server != play.own4 else "run: wificrm gateway apply",
+        told += f"; it is to use router {router or 'none'} and resolver {resolver or 'none'}, not {play.own4}"
+        notes.fault(ADDRESS, told, _whose(play, server))
+    elif lease.prefix != prefix.network.prefixlen:
+        told += (
+            f"; in a network of /{lease.prefix}, not {prefix.network}: part of the world is out of its reach"
         )
+        notes.fault(ADDRESS, told, _whose(play, server))
     else:
         notes.ok(ADDRESS, told)
 
@@ -113,7 +132,7 @@ def _tell_none(notes: Notes, play: Play, *, offered: bool) -> None:
         notes.fault(
             ADDRESS,
             f"got none within {OFFER_SECONDS:.0f} s, though dnsmasq runs and has addresses",
-            "look for what drops UDP port 67: nft list ruleset",
+            f"look for what drops UDP port 67: {play.suspects}",
         )
 
 
@@ -141,13 +160,13 @@ def _tell_named(notes: Notes, what: str, play: Play, said: str | None, how: str)
         notes.fault(
             what,
             f"{how} is missing though the certificate is good: phones learn of the portal by redirect only",
-            "run: wificrm gateway apply (wificrm gateway watch does it within a minute)",
+            f"run: wificrm gateway apply; {to_start('wificrm-mend')} has it done by itself",
         )
     elif not play.api:
         notes.warn(
             what,
             f"{how} names {said}, which phones do not trust: they lose seconds over it",
-            "wificrm gateway watch takes it back within a minute: is it running?",
+            f"run: wificrm gateway apply; {to_start('wificrm-mend')} has it done by itself",
         )
     else:
         notes.fault(what, f"{how} names {said} instead of {play.api}", "run: wificrm gateway apply")
@@ -165,7 +184,9 @@ def _tell_routers(notes: Notes, play: Play) -> None:
             ROUTER,
             f"none that gives {network.network} answers"
             + (": wificrm advertise does not run" if down else ""),
-            "see router advertisements, above" if down else "restart wificrm advertise; see its log",
+            "see router advertisements, above"
+            if down
+            else f"{to_restart('wificrm-advertise')}; or a rule drops what guests ask: {play.suspects}",
         )
         notes.skip(NAMED6, "without an advertisement there is nothing to read")
         return

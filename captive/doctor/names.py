@@ -27,14 +27,14 @@ def names(play: Play, *, thorough: bool) -> list[Finding]:
     notes = Notes("names", play.network.name)
     local = play.resolve(LOCAL_NAME)
     if not local.came:
-        how = "nobody listens on port 53" if local.code == CLOSED else "no answer on port 53"
+        how = "refused on port 53" if local.code == CLOSED else "no answer on port 53"
         down = "dnsmasq" in play.box.faults
         notes.fault(
             RESOLVER,
             f"{play.resolver}: {how}{': dnsmasq does not run, or hangs' if down else ', though dnsmasq runs'}",
             "see dnsmasq, above"
             if down
-            else "look for what drops it: nft list ruleset; ss -lunp shows who listens",
+            else f"look for what drops it: {play.suspects}; ss -lunp shows who listens",
         )
         for what in (TRUTH, WINDOWS, OWN):
             notes.skip(what, "the resolver does not answer")
@@ -49,7 +49,7 @@ def names(play: Play, *, thorough: bool) -> list[Finding]:
         notes.fault(
             RESOLVER,
             f"{play.resolver} is another one: it knows an address of {LOCAL_NAME}, which ours denies",
-            "look for what redirects port 53: nft list ruleset",
+            f"look for what redirects port 53: {play.suspects}",
         )
     _tell_truth(notes, play)
     _tell_windows(notes, play)
@@ -87,7 +87,7 @@ def _tell_truth(notes: Notes, play: Play) -> None:
         notes.fault(
             TRUTH,
             "our resolver knows none of the phones' probe hosts, though the provider's resolvers answer",
-            "wificrm gateway apply; then see whether dnsmasq may reach them (nft list ruleset, output)",
+            f"wificrm gateway apply; or a rule keeps dnsmasq from them: {play.suspects}",
         )
     elif missing:
         notes.warn(

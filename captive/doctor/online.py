@@ -15,6 +15,7 @@ from captive.doctor.play import Play
 from captive.doctor.portal import Look, look, look_all, read_api
 from captive.doctor.uplink import LANDMARKS
 from captive.doctor.walls import Try, tcp_all, tell_box
+from crm.commands_here import to_read_log
 
 SKIPPED = "Skipping the survey brings the phone online"
 API = "The API says online"
@@ -49,12 +50,16 @@ def _skip_survey(notes: Notes, play: Play) -> bool:
         page = play.visit(path, form=f"r={token}")
         after = play.visit(page.header("Location") or "/") if page.status == 303 else page
     except (OSError, ValueError) as error:
-        notes.fault(SKIPPED, f"{play.origin()}{path}: {error}", "see the portal's log")
+        notes.fault(SKIPPED, f"{play.origin()}{path}: {error}", f"{to_read_log('wificrm')} says why")
         return False
     if after.status == 200 and page.status == 303 and page.header("Location").endswith("/online"):
         notes.ok(SKIPPED, f"{page.header('Location')} opens")
         return True
-    notes.fault(SKIPPED, f"no: status {page.status}", "see the portal's log and the gate's")
+    notes.fault(
+        SKIPPED,
+        f"no: status {page.status}",
+        f"{to_read_log('wificrm')}, {to_read_log('wificrm-gate')} say why",
+    )
     return False
 
 
@@ -64,7 +69,9 @@ def _look_around(notes: Notes, play: Play) -> None:
         if said == "online":
             notes.ok(API, "captive: false")
         else:
-            notes.fault(API, f"no: {said}; a phone keeps the portal open", "see the portal's log")
+            notes.fault(
+                API, f"no: {said}; a phone keeps the portal open", f"{to_read_log('wificrm')} says why"
+            )
     reached = {4: play.box.uplink.four, 6: play.box.uplink.six}
     families = tuple(family for family in play.families if reached[family])
     if not families:
@@ -103,7 +110,7 @@ def _tell_shut(notes: Notes, play: Play, over: str) -> None:
         notes.fault(
             INTERNET,
             f"no: phones are refused{over} after the grant as before it",
-            "the gate did not open the table: see the gate's log",
+            f"the gate did not open the table: {to_read_log('wificrm-gate')} says why",
         )
     else:
         notes.fault(
@@ -220,7 +227,9 @@ def _tell_office(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
 def _tell_ended(notes: Notes, play: Play, failed: str) -> None:
     if failed:
         notes.fault(
-            ENDED, f"{failed}; the doctor's phone is online for a minute more", "see the portal's log"
+            ENDED,
+            f"{failed}; the doctor's phone is online for a minute more",
+            f"{to_read_log('wificrm')} says why",
         )
         return
     probe = look(play, PROBES[0], 4)
@@ -229,7 +238,9 @@ def _tell_ended(notes: Notes, play: Play, failed: str) -> None:
     if play.is_secure and (said := read_api(play)) != "captive":
         wrong.append(f"the API says {said}")
     if wrong:
-        notes.fault(ENDED, f"not quite: {', '.join(wrong)}", "see the gate's log; nft list ruleset")
+        notes.fault(
+            ENDED, f"not quite: {', '.join(wrong)}", f"{to_read_log('wificrm-gate')}; nft list ruleset"
+        )
     else:
         notes.ok(ENDED, "redirected and refused as before")
 

@@ -152,6 +152,13 @@ class Play:
         """Tables of others that have a say in what guests' packets meet."""
         return foreign_tables()
 
+    @property
+    def suspects(self) -> str:
+        """Where to look for the rule that is in guests' way."""
+        if others := ", ".join(self.foreign_tables):
+            return f"table {others} is not ours (nft list ruleset)"
+        return "nft list ruleset; wificrm gateway apply"
+
     @cached_property
     def own_addresses(self) -> tuple[str, ...]:
         """Where the box can be met: on this network, and at its uplink."""

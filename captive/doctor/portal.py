@@ -1,7 +1,6 @@
 """A phone looks for the portal: each system's probe is redirected, the page opens, the API says captive."""
 
 import re
-from collections import Counter
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -13,6 +12,7 @@ from captive.doctor.phone.web import Page, ask
 from captive.doctor.play import Play
 from captive.doctor.uplink import LANDMARKS
 from captive.portal.rfc8908 import MEDIA_TYPE
+from crm.commands_here import to_read_log, to_restart
 
 REDIRECT = "Port 80 leads to the portal"
 FOUND = "{} devices find the portal"
@@ -98,22 +98,30 @@ def _judge(play: Play, probe: Probe, page: Page, family: int) -> tuple[Outcome, 
 
 def _tell_probes(notes: Notes, play: Play, looks: list[Look]) -> None:
     for family in play.families:
-        met = Counter(each.outcome for each in looks if each.family == family)
-        over = f" over IPv{family}" if len(play.families) > 1 else ""
-        if met["refused"] + met["silent"] == met.total():
-            how = "reset" if met["refused"] else "dropped"
-            notes.fault(
-                REDIRECT,
-                f"no: what phones ask{over} is {how}, though the portal runs",
-                _blame_tables(play, "look for another redirect of port 80, or a rule that refuses it"),
-            )
-            looks = [each for each in looks if each.family != family]
+        met = [each for each in looks if each.family == family]
+        if {each.outcome for each in met} & {"portal", "internet"}:
+            continue
+        _tell_astray(notes, play, met, f" over IPv{family}" if len(play.families) > 1 else "")
+        looks = [each for each in looks if each.family != family]
     if not looks:
         for client in CLIENTS:
             notes.skip(FOUND.format(client), "port 80 does not lead to the portal")
         return
     for client in CLIENTS:
         _tell_client(notes, play, client, [each for each in looks if each.probe.client == client])
+
+
+def _tell_astray(notes: Notes, play: Play, looks: list[Look], over: str) -> None:
+    """Nothing of what phones ask comes to the portal, or the portal sends all of them astray."""
+    odd = next((each.detail for each in looks if each.outcome == "odd"), "")
+    if odd:
+        told = f"no: {odd}{over}, whatever phones ask"
+        hint = f"settings changed? {to_restart('wificrm')}. Else look for another redirect of port 80"
+    else:
+        how = "reset" if any(each.outcome == "refused" for each in looks) else "dropped"
+        told = f"no: what phones ask{over} is {how}, though the portal runs"
+        hint = "look for another redirect of port 80, or a rule that refuses it"
+    notes.fault(REDIRECT, told, f"{hint}: {play.suspects}")
 
 
 def _tell_client(notes: Notes, play: Play, client: str, looks: list[Look]) -> None:
@@ -132,16 +140,9 @@ def _tell_client(notes: Notes, play: Play, client: str, looks: list[Look]) -> No
             "with a garden name: take that name out of network.walled_garden, then: wificrm gateway apply",
         )
     elif bad:
-        notes.fault(
-            what, f"{bad[0].probe.url}: {bad[0].detail}", "see the portal's log; wificrm doctor --only portal"
-        )
+        notes.fault(what, f"{bad[0].probe.url}: {bad[0].detail}", f"{to_read_log('wificrm')} says why")
     else:
         notes.ok(what, f"{looks[0].probe.url} ({looks[0].detail})")
-
-
-def _blame_tables(play: Play, hint: str) -> str:
-    others = play.foreign_tables
-    return f"{hint}: " + (f"table {', '.join(others)} is not ours" if others else "nft list ruleset")
 
 
 def _open_page(notes: Notes, play: Play) -> None:
@@ -158,15 +159,19 @@ def _open_page(notes: Notes, play: Play) -> None:
         notes.fault(
             PAGE,
             "the portal does not know from which device the request comes",
-            "see the portal's log: does it follow the kernel's neighbour table on this interface?",
+            f"{to_read_log('wificrm')}: does it follow the kernel's neighbour table? Else: {to_restart('wificrm')}",
         )
     elif page.status != 200 or (path == "/" and not form):
-        notes.fault(PAGE, f"status {page.status}, without a way to skip the survey", "see the portal's log")
+        notes.fault(
+            PAGE,
+            f"status {page.status}, without a way to skip the survey",
+            f"{to_read_log('wificrm')} says why",
+        )
     elif play.unnoted:
         notes.warn(
             PAGE,
             f"{play.origin()}{path} opens; the first page itself was left alone, for {play.unnoted}",
-            "see the access store, above, and the portal's log",
+            f"see the access store, above; {to_read_log('wificrm')}",
         )
     else:
         notes.ok(PAGE, f"{play.origin()}/ opens, and offers the way to skip")
@@ -174,9 +179,9 @@ def _open_page(notes: Notes, play: Play) -> None:
 
 def _certificate_hint(play: Play) -> str:
     return (
-        "which certificate is served? The one in the file is good: restart wificrm serve"
+        f"which certificate is served? The one in the file is good: {to_restart('wificrm')}"
         if play.is_secure
-        else "see the portal's log"
+        else f"{to_read_log('wificrm')} says why"
     )
 
 
@@ -191,10 +196,10 @@ def _tell_api(notes: Notes, play: Play) -> None:
         notes.fault(
             API,
             "the API says captive: false to a phone that is shut out: it opens no portal",
-            "restart wificrm serve; is the MAC prefix of the doctor's phones among network.always?",
+            to_restart("wificrm"),
         )
     else:
-        notes.fault(API, f"{play.api}: {said}", "see the portal's log")
+        notes.fault(API, f"{play.api}: {said}", f"{to_read_log('wificrm')} says why")
 
 
 def read_api(play: Play) -> str:

@@ -17,12 +17,14 @@ from captive.doctor.phone.resolving import resolve
 from captive.gateway import GateClient, GatewayError
 from captive.kernel.firewall import Firewall
 from captive.kernel.isolation import isolation_problems
-from captive.kernel.sysctls import read_sysctl, wanted_sysctls
+from captive.kernel.sysctls import FLOWS_KEPT, FLOWS_KNOWN, read_sysctl, wanted_sysctls
 from crm.commands_here import to_read_log, to_restart, to_start
 from crm.settings import Settings
 
 PATIENCE = 5.0
 """Seconds that the portal is given to answer."""
+FLOWS_MANY, FLOWS_FULL = 0.8, 0.98
+"""Shares of the connections that the kernel can remember."""
 
 
 async def look_at_processes(settings: Settings) -> list[Finding]:
@@ -64,7 +66,7 @@ def _gateway(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "firewall table",
             "our table is not in the kernel, or rules of it are gone: nothing is enforced",
-            "wificrm gate puts it back while it runs; by hand: wificrm gateway apply",
+            f"run: wificrm gateway apply; the gate does it by itself while it runs: {to_start('wificrm-gate')}",
         )
     elif not firewall.egress:
         notes.warn(
@@ -76,8 +78,9 @@ def _gateway(notes: Notes, settings: Settings) -> None:
         notes.ok("firewall table", "in the kernel, with all chains")
     _resolver(notes, settings)
     _forwarding(notes, settings)
+    _flows(notes)
     for problem in isolation_problems([network.interface for network in settings.networks]):
-        notes.fault("guests apart", problem, "start the gate: wificrm gate")
+        notes.fault("guests apart", problem, to_start("wificrm-gate"))
 
 
 def _resolver(notes: Notes, settings: Settings) -> None:
@@ -86,7 +89,7 @@ def _resolver(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "dnsmasq",
             "does not run: guests get no address and no names",
-            "wificrm gateway watch starts it again while it runs; by hand: wificrm gateway apply",
+            f"run: wificrm gateway apply; {to_start('wificrm-mend')} has it done by itself",
         )
         return
     address = str(settings.networks[0].net4.ip)
@@ -96,7 +99,7 @@ def _resolver(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "dnsmasq",
             f"runs, and answers not even this box on {address}, port 53: it hangs, or a rule drops all questions",
-            f"nft list ruleset; then: kill -9 {pid} (wificrm gateway watch starts it again)",
+            f"nft list ruleset; then: kill -9 {pid}; wificrm gateway apply",
         )
 
 
@@ -116,6 +119,21 @@ def _forwarding(notes: Notes, settings: Settings) -> None:
         notes.ok("forwarding", "on")
 
 
+def _flows(notes: Notes) -> None:
+    """How many connections the kernel remembers, of how many; beyond them it drops whatever is new."""
+    known, most = (int(read_sysctl(name) or 0) for name in (FLOWS_KNOWN, FLOWS_KEPT))
+    if not most or known < FLOWS_MANY * most:
+        notes.ok("connections", f"{known} of {most} that the kernel can remember")
+        return
+    full = known > FLOWS_FULL * most
+    name = FLOWS_KEPT.replace("/", ".")
+    (notes.fault if full else notes.warn)(
+        "connections",
+        f"{known} of {most} that the kernel can remember: {'new ones are dropped' if full else 'soon it is full'}",
+        f"sysctl -w {name}={2 * most} (until the next start); wificrm device list shows who takes much",
+    )
+
+
 async def _gate(notes: Notes, settings: Settings) -> None:
     if not settings.networks:
         return
@@ -126,7 +144,7 @@ async def _gate(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "gate",
             f"nobody listens at {settings.gate.socket} ({os.strerror(error)}): nobody new comes online",
-            f"start it: wificrm gate ({to_start('wificrm-gate')})",
+            f"{to_start('wificrm-gate')}; {to_read_log('wificrm-gate')} says why it stopped",
         )
         return
     gate = GateClient(settings.gate.socket)
@@ -159,7 +177,7 @@ async def _portal(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "portal",
             f"no answer on {host}:{port} ({error.strerror or error})",
-            f"start it: wificrm serve ({to_start('wificrm')}; {to_read_log('wificrm')} says why it stopped)",
+            f"{to_start('wificrm')}; {to_read_log('wificrm')} says why it stopped",
         )
         return
     if not answer.startswith(b"HTTP/1.1 302") or b"Location: http" not in answer:
@@ -183,7 +201,7 @@ def _advertiser(notes: Notes, settings: Settings) -> None:
         notes.fault(
             "router advertisements",
             "none: guests get no IPv6",
-            f"start them: wificrm advertise ({to_start('wificrm-advertise')})",
+            f"{to_start('wificrm-advertise')}; {to_read_log('wificrm-advertise')} says why they stopped",
         )
     else:
         notes.ok("router advertisements", f"sent on {', '.join(wanted)}")

@@ -13,11 +13,11 @@ from crm.settings import Settings
 
 WHAT = "what the portal says of itself"
 TRIES, PAUSE = 3, 0.5
-_WRITE = "may the portal's user write the file and its folder (ls -l, mount)? See the portal's log"
+_WRITE = "may the portal's user write the file and its folder (ls -l, mount)?"
 _TODO = {
     "crm store": _WRITE,
     "access store": _WRITE,
-    "gate": "is the portal's user in the group gate.group? See the logs of both",
+    "gate": "is the portal's user (id wificrm) in the group that gate.group names?",
 }
 
 
@@ -35,7 +35,7 @@ def ask_portal(settings: Settings, faults: Collection[str]) -> list[Finding]:
         notes.warn(
             WHAT,
             f"no answer on {host}:{settings.metrics.port}, where it tells figures and health",
-            "see the portal's log: has another program that port? Set metrics.port",
+            f"{to_read_log('wificrm')}: has another program that port? Set metrics.port",
         )
         return notes.findings
     told = dict(line.partition(": ")[::2] for line in page.body.splitlines())

@@ -17,6 +17,7 @@ from captive.doctor.phone.handset import run_ip
 from captive.doctor.phone.probes import PROBES, Probe
 from captive.doctor.phone.resolving import NOERROR, Reply, resolve
 from captive.doctor.phone.web import Page, ask
+from crm.commands_here import to_apply_settings
 from crm.settings import Settings
 
 LANDMARKS = {
@@ -35,9 +36,12 @@ _ULA = IPv6Network("fc00::/7")
 _CABLE = "see to the cable, the modem, the provider; wificrm can do nothing about it"
 
 
-class _Route(msgspec.Struct):
-    dst: str = ""
+class _Way(msgspec.Struct):
     dev: str = ""
+
+
+class _Route(_Way):
+    nexthops: list[_Way] = []  # with several ways, each of them; then it has no interface of its own
 
 
 class _Asked(NamedTuple):
@@ -78,6 +82,14 @@ def look_at_uplink(settings: Settings) -> tuple[Uplink, list[Finding]]:
             "uplink",
             f"another portal stands between this box and the Internet: {_SAMPLES[0].host} is answered with {other}",
             f"sign this box in there, or have whoever runs that network let {settings.uplink.interface} through",
+        )
+        four = six = False
+    elif (used := _default_interfaces()) and settings.uplink.interface not in used:
+        notes.fault(
+            "uplink",
+            f"the default route leads over {', '.join(used)}, and guests are let out over "
+            f"{settings.uplink.interface} only",
+            f'set uplink.interface = "{used[0]}", then: {to_apply_settings()}',
         )
         four = six = False
     else:
@@ -139,21 +151,21 @@ def _tell_internet(notes: Notes, settings: Settings, *, four: bool, own: bool) -
             "does a firewall above this box keep them away? What phones meet over IPv4 once online is not looked at",
         )
         return
-    done = run_ip("-json", "-4", "route", "show", "default")
-    routes = msgspec.json.decode(done.stdout or "[]", type=list[_Route]) if done.returncode == 0 else []
-    if not routes:
+    if not _default_interfaces():
         notes.fault("uplink", f"no default route: {interface} is down, or got no address", _CABLE)
-    elif all(route.dev != interface for route in routes):
-        used = ", ".join(route.dev for route in routes)
-        notes.fault(
-            "uplink", f"the default route leads over {used}, not {interface}", "set uplink.interface to it"
-        )
     else:
         notes.fault(
             "uplink",
             f"dead: none of {', '.join(LANDMARKS[4])} answers over {interface}",
             f"{_CABLE}; until then most phones show no portal, for they find no names",
         )
+
+
+def _default_interfaces() -> list[str]:
+    """The interfaces over which this box sends what is for the Internet."""
+    done = run_ip("-json", "-4", "route", "show", "default")
+    routes = msgspec.json.decode(done.stdout or "[]", type=list[_Route]) if done.returncode == 0 else []
+    return [way.dev for route in routes for way in (route.nexthops or [route])]
 
 
 def _tell_six(notes: Notes, settings: Settings, *, six: bool) -> None:

@@ -12,6 +12,7 @@ from captive.doctor.phone.probes import HOSTS, HTTPS_PROBE, LOCAL_NAME
 from captive.doctor.phone.resolving import NOERROR, NXDOMAIN, resolve
 from captive.doctor.play import Play
 from captive.doctor.uplink import LANDMARKS
+from crm.commands_here import to_read_log
 
 SECURE = "Secure pages are refused at once (port 443)"
 QUIC = "QUIC is refused at once (UDP 443)"
@@ -50,7 +51,7 @@ def walls(play: Play) -> list[Finding]:
             "ports of the bridge are not isolated" + (", for the gate does not run" if down else ""),
             "see the gate, above"
             if down
-            else "see the gate's log: does this kernel know isolated ports (4.18)?",
+            else f"{to_read_log('wificrm-gate')} says why: does this kernel know isolated ports (4.18)?",
         )
     else:
         notes.ok(APART, "what one says to all does not come to another (over the bridge)")
@@ -74,12 +75,12 @@ def _tell_quic(notes: Notes, play: Play) -> None:
     )
     passed = [target for target, fate in fates.items() if fate == "open"]
     if passed:
-        notes.fault(QUIC, f"{passed[0]} answers: UDP passes before the grant", _table_hint(play))
+        notes.fault(QUIC, f"{passed[0]} answers: UDP passes before the grant", play.suspects)
     elif "silent" in fates.values():
         notes.fault(
             QUIC,
             "dropped in silence: apps wait for seconds before they fall back",
-            f"look for a rule that drops instead of refusing: {_table_hint(play)}",
+            f"look for a rule that drops instead of refusing: {play.suspects}",
         )
     else:
         notes.ok(QUIC, "by ICMP")
@@ -111,7 +112,7 @@ def _tell_secure(notes: Notes, play: Play) -> None:
         notes.fault(
             SECURE,
             f"dropped in silence ({bad['silent'].target}): phones wait, and some show no portal",
-            f"look for a rule that drops port 443 instead of resetting it: {_table_hint(play)}",
+            f"look for a rule that drops port 443 instead of resetting it: {play.suspects}",
         )
     else:
         notes.ok(SECURE, "by a reset" if tries[0].fate == "reset" else "by ICMP")
@@ -129,13 +130,13 @@ def _who_answers(play: Play, address: str, host: str) -> tuple[str, str]:
     except ssl.SSLCertVerificationError:
         return (
             f"{host or address} is answered by somebody with a certificate that is not its own",
-            f"port 443 must not be redirected: {_table_hint(play)}",
+            f"port 443 must not be redirected: {play.suspects}",
         )
     except OSError:
         pass
     return (
         f"{host or address} is reached before the grant",
-        f"nothing is enforced for it: {_table_hint(play)}",
+        f"nothing is enforced for it: {play.suspects}",
     )
 
 
@@ -148,7 +149,7 @@ def _tell_resolvers(notes: Notes, play: Play) -> None:
         notes.fault(
             RESOLVERS,
             f"{passed[0]} itself answers: names can be tunnelled past the limits",
-            f"port 53 must lead to our resolver: {_table_hint(play)}",
+            f"port 53 must lead to our resolver: {play.suspects}",
         )
     elif all(reply.code == NXDOMAIN for reply in replies):
         notes.ok(RESOLVERS, "ours answers in their place")
@@ -169,9 +170,9 @@ def _tell_out(notes: Notes, play: Play) -> None:
     ]
     lost = [each for each in tries if each.fate == "silent"]
     if passed:
-        notes.fault(OUT, f"open before the grant: {', '.join(dict.fromkeys(passed))}", _table_hint(play))
+        notes.fault(OUT, f"open before the grant: {', '.join(dict.fromkeys(passed))}", play.suspects)
     elif len(lost) == len(tries):
-        notes.fault(OUT, "dropped in silence, not refused: apps wait", _table_hint(play))
+        notes.fault(OUT, "dropped in silence, not refused: apps wait", play.suspects)
     else:
         notes.ok(OUT, f"{len(tries)} TCP ports, {len(datagrams)} UDP ports and ping refused")
 
@@ -184,22 +185,15 @@ def tell_box(notes: Notes, play: Play) -> None:
     reached = [each for each in tries if each.fate == "open"]
     staff = [each for each in reached if each.port == settings.console.port]
     others = [each for each in reached if each.port != settings.console.port]
-    hint = f"set console.address to 127.0.0.1 or an office's; guests are kept out by our table: {_table_hint(play)}"
+    hint = (
+        f"set console.address to 127.0.0.1 or an office's; guests are kept out by our table: {play.suspects}"
+    )
     if staff:
         notes.fault(STAFF, f"guests reach them at {staff[0].target}:{staff[0].port}", hint)
     else:
         notes.ok(STAFF, f"port {settings.console.port} is refused")
     if others:
         told = ", ".join(f"{each.target}:{each.port}" for each in others)
-        notes.fault(BOX, f"guests reach {told}", f"guests are kept out by our table: {_table_hint(play)}")
+        notes.fault(BOX, f"guests reach {told}", f"guests are kept out by our table: {play.suspects}")
     else:
         notes.ok(BOX, "neither its figures nor its ssh")
-
-
-def _table_hint(play: Play) -> str:
-    others = play.foreign_tables
-    return (
-        f"table {', '.join(others)} is not ours (nft list ruleset)"
-        if others
-        else "nft list ruleset; wificrm gate"
-    )

@@ -11,6 +11,13 @@ NEIGHBOURS = (4_096, 8_192, 16_384)
 
 A phone has one IPv4 and about three IPv6 addresses: the kernel's own limit of 1,024 is full at 340 phones.
 """
+FLOWS_KNOWN, FLOWS_KEPT = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max"
+FLOWS = 65_536
+"""Connections that the kernel remembers, at least; full, that is 20 MiB.
+
+A phone has some fifty. With 1 GiB of memory the kernel's own limit is 8,192 (nf_conntrack_core.c): it is full at 160
+phones, and then nobody opens anything.
+"""
 
 
 def wanted_sysctls(settings: Settings) -> dict[str, str]:
@@ -28,6 +35,8 @@ def wanted_sysctls(settings: Settings) -> dict[str, str]:
         for number, least in enumerate(NEIGHBOURS, 1):
             name = f"net/{family}/neigh/default/gc_thresh{number}"
             wanted[name] = str(max(least, int(read_sysctl(name) or 0)))
+    if os.access(HOME / FLOWS_KEPT, os.W_OK):  # in a network namespace it is this machine's, to be read only
+        wanted[FLOWS_KEPT] = str(max(FLOWS, int(read_sysctl(FLOWS_KEPT))))
     return {name: value for name, value in wanted.items() if (HOME / name).exists()}
 
 

@@ -45,7 +45,8 @@ def test_lines_under_headings_and_a_sum() -> None:
         "         -> see dnsmasq, above\n"
         "-        DHCP names the portal: without an answer there is nothing to read\n"
         "\n"
-        "1 fault and 1 warning."
+        "1 fault: A phone asks for an address.\n"
+        "1 warning: certificate."
     )
     assert exit_code(findings) == 1
     assert exit_code(box.findings) == 0

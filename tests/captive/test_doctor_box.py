@@ -6,6 +6,7 @@ import errno
 import http.client
 import http.server
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -25,7 +26,7 @@ import pytest
 
 from captive.certificate import Verdict
 from captive.demo import demo_settings
-from captive.doctor import examination, machine, processes, readiness, stores, trial, uplink
+from captive.doctor import examination, machine, portal, processes, readiness, stores, trial, uplink
 from captive.doctor import join as joining
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.clock import how_far_ahead, look_at_clock
@@ -36,12 +37,17 @@ from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.probes import PROBES
 from captive.doctor.phone.resolving import Reply
 from captive.doctor.phone.web import Page
+from captive.doctor.portal import Look
+from captive.doctor.radio import look_at_radios
 from captive.doctor.trial import Trials
 from captive.doctor.watch import look_at_watch
+from captive.gate import hostapd
+from captive.kernel import sysctls
 from captive.watch.state_file import Counters, state_path, write_counters
 from crm.settings import Gate, Metrics, Network, Portal, Settings, StoreSection, Uplink
 from crm.store import open_store
 from tests.free_ports import free_port
+from tests.waiting import until
 
 
 def doctor(*arguments: str, settings: Path) -> "subprocess.CompletedProcess[str]":
@@ -89,6 +95,56 @@ def test_a_kernel_without_ipv6_reaches_nobody_by_it() -> None:
     assert not any_open(without, ["2620:fe::fe"], 443)
 
 
+# -- the radio ---------------------------------------------------------------------------------
+
+
+HOSTAPD = shutil.which("hostapd", path="/usr/sbin:/usr/bin")
+
+
+@pytest.mark.skipif(not HOSTAPD, reason="needs hostapd")
+async def test_a_radio_that_is_not_on_the_air_is_told(tmp_path: Path) -> None:
+    """A real hostapd that has no radio; disabled as by `hostapd_cli disable`, and gone at last."""
+    control = tmp_path / "control"
+    (tmp_path / "hostapd.conf").write_text(f"interface=air0\ndriver=none\nctrl_interface={control}\nssid=x\n")
+    settings = Settings(networks=(Network(interface="none0", hostapd=(f"{control}/air0",)),))
+    process = subprocess.Popen([str(HOSTAPD), str(tmp_path / "hostapd.conf")], stdout=subprocess.DEVNULL)
+    try:
+        await until(lambda: look_at_radios(settings)[0].state == "ok")
+        with hostapd.connect(f"{control}/air0") as asked:
+            asked.send(b"DISABLE")
+            assert asked.recv(64) == b"OK\n"
+        [disabled] = look_at_radios(settings)
+    finally:
+        process.kill()
+        process.wait()
+    [gone] = look_at_radios(settings)
+    assert (disabled.state, gone.state) == ("fault", "fault")
+    assert "not on the air (DISABLED)" in disabled.detail
+    assert f"nobody answers at {control}/air0 (Connection refused)" in gone.detail
+    assert gone.todo == "systemctl status 'hostapd*'"
+
+
+# -- connections -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("known", "most", "state"),
+    [(300, 8192, "ok"), (7000, 8192, "warning"), (8192, 8192, "fault"), (0, 0, "ok")],
+)
+def test_a_kernel_that_remembers_no_more_connections_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: int, most: int, state: str
+) -> None:
+    monkeypatch.setattr(sysctls, "HOME", tmp_path)
+    (tmp_path / "net/netfilter").mkdir(parents=True)
+    (tmp_path / sysctls.FLOWS_KNOWN).write_text(str(known))
+    (tmp_path / sysctls.FLOWS_KEPT).write_text(str(most))
+    notes = Notes()
+    processes._flows(notes)
+    [found] = notes.findings
+    assert found.state == state
+    assert bool(found.todo) == (state != "ok")
+
+
 # -- the watch ---------------------------------------------------------------------------------
 
 
@@ -124,7 +180,7 @@ def test_a_watch_that_is_to_run_and_does_not_is_told(
     program("systemctl", '[ "$*" = "is-enabled wificrm-watch.service" ]')
     [found] = look_at_watch(watched(tmp_path, age))
     assert (found.what, found.state) == ("watch", "warning")
-    assert "systemctl start wificrm-watch; journalctl -u wificrm-watch says why" in found.todo
+    assert "systemctl start wificrm-watch; journalctl -u wificrm-watch -n 50 says why" in found.todo
     assert "systemctl disable --now wificrm-watch" in found.todo
 
 
@@ -313,6 +369,9 @@ class Way:
         self._now = 0.0
         self.dates = {"Apple": "", "Android": ""}
         """What the makers' servers say of the time."""
+        self.routes = '[{"dst": "default", "dev": "eth0"}]'
+        """What ip(8) says of the default route."""
+        monkeypatch.setattr(uplink, "run_ip", lambda *_: SimpleNamespace(returncode=0, stdout=self.routes))
         monkeypatch.setattr(uplink, "any_open", self._any_open)
         monkeypatch.setattr(uplink, "resolve", self._resolve)
         monkeypatch.setattr(uplink, "ask", self._ask)
@@ -355,17 +414,24 @@ def test_an_uplink_that_is_well_is_so_whatever_one_makers_server_does(way: Way, 
     assert (found.four, found.six, found.resolvers, found.tries) == (True, True, True, 2)
 
 
-def test_who_keeps_public_resolvers_away_is_no_dead_uplink(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_keeps_public_resolvers_away_is_no_dead_uplink(way: Way) -> None:
     way.families = set()
     found, told = way.look()
     assert told["uplink"].state == "warning"
     assert "pages open over eth0, but none of 8.8.8.8" in told["uplink"].detail
     assert not found.four
     way.pages = "none"
-    monkeypatch.setattr(
-        uplink, "run_ip", lambda *_: SimpleNamespace(returncode=0, stdout='[{"dev": "eth0"}]')
-    )
     assert way.look()[1]["uplink"].state == "fault"
+
+
+def test_an_internet_that_is_reached_over_another_interface_is_none_for_guests(way: Way) -> None:
+    way.routes = '[{"dst": "default", "dev": "wwan0"}]'
+    found, told = way.look()
+    assert (told["uplink"].state, found.four, found.six) == ("fault", False, False)
+    assert "leads over wwan0, and guests are let out over eth0 only" in told["uplink"].detail
+    assert 'uplink.interface = "wwan0"' in told["uplink"].todo
+    way.routes = '[{"dst": "default", "nexthops": [{"dev": "wwan0"}, {"dev": "eth0"}]}]'
+    assert way.look()[1]["uplink"].state == "ok"
 
 
 def test_a_dead_ipv6_is_told_where_guests_get_addresses_of_the_internet(way: Way) -> None:
@@ -444,27 +510,76 @@ def test_a_certificate_is_not_blamed_for_the_clock(ahead: float | None, state: s
 # -- the phone ----------------------------------------------------------------------------------
 
 
-def test_an_address_that_no_phone_can_use_is_a_fault_of_who_gave_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stranger's server, met where ports are not isolated: its router stands outside its network."""
+@pytest.mark.parametrize(
+    ("outcome", "detail", "todo"),
+    [
+        ("odd", "sent to http://old.example/, not to http://new.example/", "systemctl restart wificrm"),
+        ("silent", "no answer", "nft list ruleset"),
+    ],
+)
+def test_what_keeps_all_phones_from_the_portal_is_told_once(outcome: Any, detail: str, todo: str) -> None:
+    notes, play = Notes(), SimpleNamespace(families=(4, 6), suspects="nft list ruleset")
+    looks = [Look(probe, family, outcome, detail) for probe in PROBES for family in (4, 6)]
+    portal._tell_probes(notes, play, looks)  # type: ignore[arg-type]
+    bad = [each for each in notes.findings if each.state == "fault"]
+    assert [each.what for each in bad] == [portal.REDIRECT] * 2, "once for each family"
+    assert all(todo in each.todo for each in bad)
 
-    def refuse(*_: Any) -> None:
-        raise OSError(2, "ip: Error: Nexthop has invalid gateway.")
 
-    said = {dhcp.SERVER: "10.0.0.1", dhcp.ROUTER: "10.9.9.9", dhcp.SUBNET: "255.255.255.0"}
-    options = {option: socket.inet_aton(address) for option, address in said.items()}
-    monkeypatch.setattr(joining, "ask_for_address", lambda *_: (True, dhcp.Message(7, "10.0.0.66", options)))
+@pytest.mark.parametrize(
+    ("server", "router", "address", "why", "todo"),
+    [
+        ("10.0.0.1", "10.9.9.9", "10.0.0.66", "Nexthop has invalid gateway", "a second DHCP server"),
+        (
+            "192.168.50.1",
+            "192.168.50.254",
+            "192.168.50.66",
+            "the router is 192.168.50.1",
+            "wificrm gateway apply",
+        ),
+    ],
+)
+def test_an_address_that_no_phone_can_use_is_a_fault_of_who_gave_it(
+    monkeypatch: pytest.MonkeyPatch, server: str, router: str, address: str, why: str, todo: str
+) -> None:
+    """A stranger's server, met where ports are not isolated: its router stands outside its network. Or our own."""
+
+    def set_address(*_: Any) -> None:
+        if server == "10.0.0.1":
+            raise OSError(2, "ip: Error: Nexthop has invalid gateway.")
+
+    given_back: list[dhcp.Message] = []
+    said = {dhcp.SERVER: server, dhcp.ROUTER: router, dhcp.SUBNET: "255.255.255.0"}
+    options = {option: socket.inet_aton(each) for option, each in said.items()}
+    monkeypatch.setattr(joining, "ask_for_address", lambda *_: (True, dhcp.Message(7, address, options)))
+    monkeypatch.setattr(joining, "release", lambda _, lease: given_back.append(lease))
     network = Network(address6="")
     play: Any = SimpleNamespace(
         network=network,
-        phone=SimpleNamespace(set_address=refuse),
+        phone=SimpleNamespace(set_address=set_address),
         own4="192.168.50.1",
         lease=None,
         settings=None,
     )
     [found] = joining.join(play, thorough=False)
     assert found.state == "fault"
-    assert "got 10.0.0.66/24 and router 10.9.9.9 from 10.0.0.1, of no use to it" in found.detail
+    assert f"got {address}/24 and router {router} from {server}, of no use to it" in found.detail
+    assert why in found.detail
+    assert todo in found.todo
     assert play.lease is None
+    assert len(given_back) == 1
+
+
+def test_a_mask_that_leaves_guests_half_the_world_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {dhcp.SERVER: "192.168.50.1", dhcp.ROUTER: "192.168.50.1", dhcp.RESOLVER: "192.168.50.1"}
+    options = {option: socket.inet_aton(each) for option, each in said.items()}
+    play: Any = SimpleNamespace(network=Network(), own4="192.168.50.1")
+    for mask, state in (("255.255.255.0", "ok"), ("255.255.0.0", "fault")):
+        play.lease = dhcp.Message(7, "192.168.50.66", options | {dhcp.SUBNET: socket.inet_aton(mask)})
+        notes = Notes()
+        joining._tell_address(notes, play, offered=True)
+        assert notes.findings[0].state == state
+    assert "in a network of /16, not 192.168.50.0/24" in notes.findings[0].detail
 
 
 async def test_a_locked_access_store_holds_nobody_for_ever(

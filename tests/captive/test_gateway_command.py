@@ -23,6 +23,7 @@ net/ipv4/neigh/default/gc_thresh3 = 16384
 net/ipv6/neigh/default/gc_thresh1 = 4096
 net/ipv6/neigh/default/gc_thresh2 = 8192
 net/ipv6/neigh/default/gc_thresh3 = 99999
+net/netfilter/nf_conntrack_max = 65536
 """
 
 

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from crm import commands_here
-from crm.commands_here import to_install, to_read_log, to_restart, to_start
+from crm.commands_here import (
+    to_apply_settings,
+    to_install,
+    to_read_log,
+    to_restart,
+    to_see_radios,
+    to_start,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +23,9 @@ def hints() -> list[str]:
         to_install("dnsmasq-base", "dnsmasq-full"),
         to_start("wificrm-gate"),
         to_restart("wificrm-gateway", "wificrm"),
+        to_apply_settings(),
         to_read_log("wificrm"),
+        to_see_radios(),
     ]
 
 
@@ -25,7 +34,9 @@ def test_debian() -> None:
         "apt-get install dnsmasq-base",
         "systemctl start wificrm-gate",
         "systemctl restart wificrm-gateway wificrm",
-        "journalctl -u wificrm",
+        "systemctl reload-or-restart wificrm-gateway wificrm",
+        "journalctl -u wificrm -n 50",
+        "systemctl status 'hostapd*'",
     ]
 
 
@@ -39,7 +50,9 @@ def test_openwrt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manager: str, 
         f"{verb} dnsmasq-full",
         "service wificrm start",
         "service wificrm restart",
+        "service wificrm reload",
         "logread -e wificrm",
+        "wifi status; logread -e hostapd",
     ]
 
 

@@ -154,6 +154,7 @@ class Gateway:
             f"address add {ADDRESS4}/{prefix4} dev {BRIDGE}",
             *([f"address add {ADDRESS6}/64 dev {BRIDGE}"] if ipv6 else []),
             f"link set {BRIDGE} up",
+            *_access_point(0, BRIDGE),
             *(
                 line
                 for i, name in enumerate(others or {})
@@ -162,6 +163,7 @@ class Gateway:
                     f"address add 192.168.{100 + i}.1/24 dev {bridge_of(name)}",
                     f"address add fd50:7c3a:{100 + i}::1/64 dev {bridge_of(name)}",
                     f"link set {bridge_of(name)} up",
+                    *_access_point(1 + i, bridge_of(name)),
                 )
             ),
         )
@@ -433,6 +435,15 @@ class Gateway:
                 if probe.connect_ex((ADDRESS4, port)):
                     return False
         return True
+
+
+def _access_point(number: int, bridge: str) -> tuple[str, ...]:
+    """The cable to one that nobody has joined."""
+    return (
+        f"link add ap{number} type veth peer name air{number}",
+        f"link set ap{number} master {bridge} up",
+        f"link set air{number} up",
+    )
 
 
 def bridge_of(network: str) -> str:

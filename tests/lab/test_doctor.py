@@ -112,7 +112,7 @@ def test_lines_for_people_and_an_exit_code_for_monitors(venue: Venue) -> None:
     assert "\nA phone joins desks\nok       A phone asks for an address: got 192.168.100." in out
     assert "\nIt asks for names\nok       The resolver answers: 192.168.50.1 answers\n" in out
     assert "It looks for the portal" not in out
-    assert out.endswith("\n1 warning.\n")
+    assert out.endswith("\n1 warning: certificate.\n")
     with nft(venue.gateway.namespace, "chain c { type filter hook forward priority -10; policy drop; }"):
         code, out = told(venue, "--quick")
     assert code == 1
@@ -120,7 +120,7 @@ def test_lines_for_people_and_an_exit_code_for_monitors(venue: Venue) -> None:
     assert (
         "FAULT    gateway: chain c of table inet foreign drops by default\n         -> let the guests'" in out
     )
-    assert out.endswith("\n1 fault and 1 warning.\n")
+    assert out.endswith("\n1 fault: gateway.\n1 warning: certificate.\n")
     assert told(venue, "--quick", "--only", "names")[0] == 2
 
 

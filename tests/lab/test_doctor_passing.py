@@ -13,7 +13,7 @@ import pytest
 
 from captive.doctor.phone import web
 from crm.settings_file import load_settings
-from tests.lab.doctoring import faults, nft
+from tests.lab.doctoring import faults, findings, nft
 from tests.lab.gateway import ADDRESS4, BRIDGE, Gateway
 from tests.lab.venue import Venue, eventually
 from tests.mounted import mounted
@@ -158,6 +158,25 @@ def test_forwarding_is_off(venue: Venue, gateway: Gateway) -> None:
 
 
 # -- the box --------------------------------------------------------------------------------------
+
+
+def test_settings_that_were_changed_and_not_applied(venue: Venue, gateway: Gateway) -> None:
+    """All still runs by the former ones: held against the new ones, everything would look broken."""
+    settings = load_settings(gateway.settings)
+    changed = msgspec.structs.replace(settings.portal, port=9090)
+    told = findings(venue, "join", "portal", settings=msgspec.structs.replace(settings, portal=changed))
+    assert [each.what for each in told if each.state == "fault"] == ["settings"]
+    assert {each.part for each in told} == {"box"}
+
+
+def test_no_access_point_is_plugged_in(venue: Venue, gateway: Gateway) -> None:
+    gateway.namespace.ip("link set ap0 down")
+    try:
+        found = faults(venue)
+    finally:
+        gateway.namespace.ip("link set ap0 up")
+    assert found.keys() == {"access points"}
+    assert f"none at {BRIDGE}" in found["access points"].detail
 
 
 def test_the_disk_is_full(venue: Venue, gateway: Gateway, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Link(msgspec.Struct, frozen=True):
 
     mtu: int = 1500
     address: str = ""
-    flags: tuple[str, ...] = ("UP",)
+    flags: tuple[str, ...] = ("UP", "LOWER_UP")
     linkinfo: _LinkInfo = _LinkInfo()
 
     @property
@@ -54,6 +54,11 @@ class Link(msgspec.Struct, frozen=True):
     def is_up(self) -> bool:
         """Whether somebody has switched it on; a cable it need not have."""
         return "UP" in self.flags
+
+    @property
+    def has_carrier(self) -> bool:
+        """Whether anything is at its other end; of a bridge, at one of its ports'."""
+        return "LOWER_UP" in self.flags
 
     @property
     def has_spanning_tree(self) -> bool:
