@@ -342,6 +342,19 @@ async def test_an_unset_clock_and_opening_hours_are_told(tmp_path: Path, parts: 
         assert value(await scrape(portal), "wificrm_clock_sound") == 0
 
 
+async def test_a_clock_that_is_set_does_not_make_the_portal_run_for_years(
+    tmp_path: Path, parts: list[Sources]
+) -> None:
+    """A router without a battery starts with the date of its last file."""
+    clock = Clock()
+    async with portal_at(tmp_path, clock, metrics=free_port()) as portal:
+        started = value(await scrape(portal), "process_start_time_seconds")
+        assert value(await scrape(portal), "process_start_time_seconds") == started, "drift is no restart"
+        clock.pass_by(days=100)
+        moved = value(await scrape(portal), "process_start_time_seconds") - started
+        assert 99 * 86_400 < moved <= 100 * 86_400
+
+
 @dataclass
 class Link:
     name: str
