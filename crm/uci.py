@@ -95,7 +95,7 @@ def read_uci(text: str, name: str) -> tuple[dict[str, Any], Origin]:
 
 def _statements(text: str, name: str) -> list[tuple[int, list[str]]]:
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             words = shlex.split(line, comments=True)
         except ValueError:

@@ -184,6 +184,16 @@ def test_a_list_that_began_as_an_option_keeps_it_as_uci_does() -> None:
     assert parse_settings(text).uplink.dns == ("9.9.9.9", "1.1.1.1")
 
 
+def test_a_line_ends_where_uci_ends_it() -> None:
+    """Names pasted from a letter carry line separators of their own."""
+    text = (
+        STORAGE
+        + GUEST
+        + "config venue 'venue'\n\toption name_vi 'Phường\u2028Bến Đò'\r\n\toption name_en 'A'\n"
+    )
+    assert parse_settings(text).venue.names == {"vi": "Phường\u2028Bến Đò", "en": "A"}
+
+
 def test_without_time_zones_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tzdata", *(each for each in sys.modules if each.startswith("tzdata."))):
         monkeypatch.setitem(sys.modules, name, None)  # nor those of PyPI
