@@ -20,7 +20,7 @@ from typing import IO, Annotated, Literal, Self
 
 import msgspec
 
-from captive.backup.folder import need_room
+from captive.backup.folder import need_room, settle
 from crm.errors import SetupError
 
 CONTENTS = "wificrm-backup.json"
@@ -91,6 +91,7 @@ def write_archive(target: Path, contents: Contents, files: Mapping[str, Path], w
         raw.flush()
         os.fsync(raw.fileno())
     fresh.replace(target)
+    settle(target.parent)
 
 
 def is_archive(path: Path) -> bool:

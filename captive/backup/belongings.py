@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from captive.backup.folder import give_to_owner_of, make_folder
+from captive.backup.folder import give_to_owner_of, make_folder, settle
 from crm.errors import SetupError
 from crm.settings import Settings
 from crm.uci import is_uci
@@ -127,3 +127,5 @@ def _put(drafts: Mapping[Path, Path]) -> None:
             before.unlink(missing_ok=True)
             before.hardlink_to(target)  # at no moment there is no file
         draft.replace(target)
+    for folder in {target.parent for target in drafts}:
+        settle(folder)

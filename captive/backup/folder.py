@@ -170,6 +170,15 @@ def make_folder(folder: Path, mode: int = 0o750) -> None:
         give_to_owner_of(each.parent, each)
 
 
+def settle(folder: Path) -> None:
+    """What was renamed in *folder* is so after a power cut too, or when the stick is pulled. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def give_to_owner_of(folder: Path, file: Path) -> None:
     """What root put into *folder* belongs to whom the folder belongs, who is to go on with it. Raises OSError."""
     if os.geteuid() == 0:

@@ -10,7 +10,7 @@ from captive.backup.archive import is_archive
 from captive.backup.backup import read_settings, restore_backup
 from captive.commands.places import settings_of
 from crm.command_line import add_place, fail, say
-from crm.commands_here import to_restart
+from crm.commands_here import to_apply_settings
 from crm.errors import SetupError
 from crm.settings import Settings
 from crm.settings_file import parse_settings
@@ -50,9 +50,7 @@ async def run(args: argparse.Namespace) -> int:
     elif kept:
         say(f"the store of before was damaged; it is kept as {kept}")
     if args.with_settings:
-        say(
-            f"settings and secrets were put back; on the same box, now: {to_restart('wificrm-gateway', 'wificrm')}"
-        )
+        say(f"settings and secrets were put back; on the same box, now: {to_apply_settings()}")
         say("on another one: wificrm-setup apply, with its own interfaces; then wificrm doctor")
     return 0
 

@@ -693,6 +693,28 @@ async def test_settings_keep_their_rights_and_what_they_were_is_kept_once(
     assert not list(Path(centre.secrets).glob("*before-restore"))
 
 
+async def test_what_was_said_to_be_done_is_on_the_disk(
+    centre: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody pulls the stick, or the plug, as soon as the command has ended."""
+    config = tmp_path / "etc/wificrm.toml"
+    config.parent.mkdir()
+    config.write_text(settings_text(centre))
+    synced: list[frozenset[str]] = []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            synced.append(frozenset(os.listdir(descriptor)))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    made = await make_backup(centre, config, TODAY)
+    assert made.name in synced[-1]
+    config.unlink()
+    Path(centre.secrets, "forms").unlink()
+    await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert set(synced[-2:]) == {frozenset({config.name}), frozenset({"forms"})}
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 async def test_what_root_makes_belongs_to_the_portal_and_no_link_leads_root_astray(
     centre: Settings, tmp_path: Path
