@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -281,6 +282,16 @@ def script(on: Box, name: str, *words: str) -> str:
     done = on.run(f"/var/lib/dpkg/info/wificrm.{name}", *words, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_way_back_asks_for_answers_only_where_the_newer_release_changed_their_store(image: Box):
+    """The portal puts an access store aside that is too new; whoever restores loses the answers given since."""
+    image.run("runuser", "-u", "wificrm", "--", "wificrm", "migrate")
+    for name, asks in (("access", False), ("crm", True)):
+        with contextlib.closing(sqlite3.connect(image.path(f"{DATA}/{name}.db"))) as store:
+            store.execute("UPDATE alembic_version SET version_num = '9999'")
+            store.commit()
+        assert ("put back the answers" in script(image, "postinst", "configure", NEWER)) == asks, name
 
 
 def test_radios_go_off_and_on_with_the_package_but_stay_as_they_were_switched_by_hand(image: Box):
