@@ -79,7 +79,7 @@ def _look_aside(notes: Notes, settings: Settings) -> None:
                 notes.fault(
                     name,
                     f"set aside as {aside}: answers and staff accounts are in it",
-                    "stop the portal, put a backup in the store's place, or delete the file",
+                    "wificrm restore FILE with a backup from before that; once nothing is missing, delete the file",
                 )
             else:
                 notes.warn(
