@@ -1,5 +1,6 @@
 """Which schema a store has, told without loading Alembic."""
 
+import sqlite3
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
@@ -46,8 +47,13 @@ async def version_of(dsn: str, package: str) -> str | None:
     try:
         async with engine.connect() as conn:
             return str((await conn.execute(text("SELECT version_num FROM alembic_version"))).scalar() or "")
-    except (OperationalError, ProgrammingError):  # no such table
+    except ProgrammingError:  # no such table
         return None
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code == sqlite3.SQLITE_ERROR:  # no such table
+            return None
+        raise SetupError(f"{dsn}: {error.orig}; see its rights and the disk") from None
     except DBAPIError as error:
         raise damaged(dsn, error) from None
     except OSError as error:

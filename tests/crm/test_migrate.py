@@ -160,3 +160,15 @@ async def test_what_postgresql_says_against_it_is_told_without_the_password(
             await conn.execute(text("DROP OWNED BY low"))
             await conn.execute(text("DROP ROLE low"))
         await engine.dispose()
+
+
+async def test_a_store_that_cannot_be_opened_is_not_taken_for_one_that_was_never_made(tmp_path: Path) -> None:
+    """An upgrade goes on without a backup where there is nothing to back up: not where the disk is full."""
+    dsn = str(tmp_path / "crm.db")
+    await migrate(dsn, "crm")
+    (tmp_path / "crm.db-wal").mkdir()
+    with pytest.raises(SetupError, match="see its rights and the disk"):
+        await is_current(dsn, "crm")
+    (tmp_path / "crm.db").write_bytes(b"")
+    (tmp_path / "crm.db-wal").rmdir()
+    assert not await is_current(dsn, "crm")
