@@ -17,7 +17,7 @@ REPORT_SECONDS = 40.0
 WINDOW, MAX_IN_WINDOW = 10.0, 100
 """Seconds, and reports in them at most: a router sends one a second, and ends where it sends many more."""
 MAX_WAITING = 20_000
-"""Devices of which the router has still to be told; a link on which more wait is cut."""
+"""Devices of which the router has still to be told, or to say that it has done so; a link with more of them is cut."""
 
 
 class Opening(NamedTuple):
@@ -72,7 +72,7 @@ class Session:
         self.mirror.say(mac, terms, asyncio.get_running_loop().time())
         add_order(self._orders, mac, terms)
         self._wake.set()
-        if len(self._orders) > MAX_WAITING:
+        if len(self.mirror.said) > MAX_WAITING:
             self.end()
 
     async def written(self) -> None:

@@ -180,3 +180,20 @@ async def test_what_waits_to_be_said_does_not_grow_without_end(
         router.table[f"02:00:00:01:00:{number:02x}"] = Entry(time.monotonic() + 600)
     await router.report()
     await router.until(lambda: bool(router.ended))
+
+
+async def test_what_is_said_and_never_carried_out_does_not_either(
+    portal: ThinPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a key may report other strangers each second, and be told of each that it is to go."""
+    monkeypatch.setattr(captive.routers.session, "MAX_WAITING", 100)
+    router = portal.router()
+    router.reporting = False
+    await router.connect()
+    await router.report()
+    with contextlib.suppress(RefusedError):
+        for burst in range(1, 6):
+            macs = (f"02:00:00:01:{burst:02x}:{number:02x}" for number in range(40))
+            await router.report("applied 0\n" + "".join(f"lease {mac} 600 0 0\n" for mac in macs))
+            await looked(portal)
+    assert router.ended
