@@ -112,8 +112,11 @@ def _claims6(own: list[IPv6Address]) -> Program:
         Line(LDH, 56),
         Line(JEQ, DHCP6_CLIENT, PASS, DROP),
         "extended",
+        Line(LDB, 0),
+        Line(JSET, 1, "many"),
         Line(LDB, 38),
-        Line(JEQ, MULTICAST, NEXT, DROP),
+        Line(JEQ, MULTICAST, NEXT, DROP),  # who tells one phone alone tells nobody else
+        "many",
         *_address_at(38, [GROUP_REPORTS], "reports", DROP),
         Line(RET, WHOLE),
         "icmp6",

@@ -65,9 +65,9 @@ def advertisement(mac: str = MAC, *, hidden: int = 0, source: str = "fe80::bad")
     return bytes(packet / ICMPv6ND_RA() / ICMPv6NDOptPrefixInfo(prefix="2001:db8:bad::", prefixlen=64))
 
 
-def elsewhere(frame: bytes) -> bytes:
-    """An IPv6 *frame* to the group of all who look for services (mDNS), in which phones are too."""
-    return frame[:38] + IPv6Address("ff02::fb").packed + frame[54:]
+def to_address(frame: bytes, address: str) -> bytes:
+    """An IPv6 *frame*, as it is, to another *address*: that of a group in which phones are too (mDNS), of one phone."""
+    return frame[:38] + IPv6Address(address).packed + frame[54:]
 
 
 def advertisement_in_parts(size: int) -> list[bytes]:

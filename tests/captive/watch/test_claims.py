@@ -28,9 +28,13 @@ CASES = {
     "hidden RA": (packets.advertisement(hidden=3), "rogue_ra", "ra"),
     "deeply hidden RA": (packets.advertisement(hidden=100), "rogue_ra", "ra"),
     "RA, hidden from the box by another group": (
-        packets.elsewhere(packets.advertisement(hidden=1)),
+        packets.to_address(packets.advertisement(hidden=1), "ff02::fb"),
         "rogue_ra",
         "ra",
+    ),
+    "RA, hidden, to one phone's address and to the MAC of all": (
+        packets.to_address(packets.advertisement(hidden=1), "fe80::77"),
+        *("rogue_ra", "ra"),
     ),
     "RA in parts": (packets.advertisement_in_parts(16)[0], "rogue_ra", "ra"),
     "RA in parts, the first ends in a header": (packets.advertisement_in_parts(8)[0], "rogue_ra", "ra"),
