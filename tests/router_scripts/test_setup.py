@@ -364,9 +364,12 @@ def test_wrong_usage(box: Box):
 
 def test_on_a_terminal_it_asks_and_shows_before_it_does(box: Box):
     box.radio("wlan7")
+    for each in ("eth3", "ppp0", "wlan7"):
+        (box.sys / "class/net" / each / "device").mkdir(parents=True)
     answers = ["ppp0", "", "WiFi Bến Đò", "", "eth3", "Trung tâm", "", "", "no"]
     first = talk(box, answers)
     assert "Radios (none: access points only; found: wlan7) [wlan7]: " in first
+    assert "Cables to access points (none, or names of interfaces; found: eth3) [none]: " in first
     assert "Name of the centre in English [Trung tâm]: " in first
     assert "nothing was changed" in first
     assert box.files == box.before
@@ -388,7 +391,7 @@ def test_a_wrong_answer_is_told_and_asked_again_and_the_others_are_kept(box: Box
         "--guest-port: expected an interface such as eth1, not eth3, eth4",
         "--address4: expected such as 192.168.50.1/24, not 192.168.50.0",
         "192.168.50.0 is no address for a box but the network itself",
-        "Cables to access points (names of interfaces) [eth3 eth4]: ",
+        "interfaces; found: ) [eth3 eth4]: ",
     ):
         assert sentence in seen
     assert "kept by" in seen

@@ -261,6 +261,19 @@ def test_what_did_not_start_is_told_after_all_that_the_doctor_says(box: Box):
     )
 
 
+def test_what_is_in_the_way_of_the_radio_is_told_before_anything_is_done(box: Box):
+    (box.etc / "hostapd").mkdir(exist_ok=True)
+    (box.etc / "hostapd/hostapd.conf").write_text("interface=p1\n")
+    (box.etc / "network").mkdir(exist_ok=True)
+    (box.etc / "network/interfaces").write_text("iface p1 inet dhcp\n")
+    said = box.setup("apply", "--wifi", "p1").stdout.partition(" written\n")[0]
+    for sentence in (
+        "hostapd.conf, which is not ours, has p1 too: only one hostapd can",
+        "/etc/network/interfaces:1 names p1: take it out, hostapd has the radio",
+    ):
+        assert sentence in said
+
+
 def test_an_address_that_is_reached_elsewhere_is_not_proposed_and_refused(box: Box):
     box.place.ip("route add 192.168.0.0/16 via 203.0.113.9")
     assert "br-guest, 10.50.0.1/24" in box.does("print")

@@ -9,6 +9,13 @@ radios_here() { # but for one that leads to the Internet
 	done | grep -Fvx -- "$uplink" | tr '\n' ' ' | sed 's/ $//'
 }
 
+cables_here() { # that are neither radios nor lead to the Internet
+	for each in "$sys"/class/net/*/device; do
+		each=${each%/device}
+		[ ! -e "$each/device" ] || [ -e "$each/phy80211" ] || basename "$each"
+	done | grep -Fvx -- "$uplink" | tr '\n' ' ' | sed 's/ $//'
+}
+
 uplink_here() { # the interface of the default route, else the first cable
 	found=$({ ip -4 route show default && ip -6 route show default; } 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
 	[ -n "$found" ] || for each in "$sys"/class/net/e*; do

@@ -52,7 +52,7 @@ ask_all() {
 		ask "Name of the Wi-Fi" "$ssid" && ssid=$answer
 		ask "Encryption (open, or transition where the radio can)" "$encryption" && encryption=$answer
 	fi
-	ask "Cables to access points (names of interfaces)" "$ports" && ports=$answer
+	ask "Cables to access points (none, or names of interfaces; found: $(cables_here))" "$ports" && ports=$answer
 	ask "Name of the centre in Vietnamese" "$centre" && centre=$answer
 	ask "Name of the centre in English" "${centre_en:-$centre}" && centre_en=$answer
 	ask "Address of this box for guests" "$address4" && address4=$answer
