@@ -274,6 +274,17 @@ def test_what_is_in_the_way_of_the_radio_is_told_before_anything_is_done(box: Bo
         assert sentence in said
 
 
+def test_the_doctor_is_asked_once_the_radio_is_on_the_air(box: Box):
+    """Many a driver takes seconds for the country's rules and a look around."""
+    (box.etc / "portal-runs").touch()
+    calls = box.programs._calls
+    box.programs.program("wificrm", f'#!/bin/sh\necho "wificrm $1" >>"{calls}"\n')
+    states = f'if grep -q "^hostapd_cli" "{calls}"; then echo state=ENABLED; else echo state=HT_SCAN; fi'
+    box.programs.program("hostapd_cli", f'#!/bin/sh\n{states}\necho "hostapd_cli $*" >>"{calls}"\n')
+    box.does("apply", "--wifi", "p1")
+    assert box.programs.calls[-3:] == [*["hostapd_cli -i p1 status"] * 2, "wificrm doctor"]
+
+
 def test_an_address_that_is_reached_elsewhere_is_not_proposed_and_refused(box: Box):
     box.place.ip("route add 192.168.0.0/16 via 203.0.113.9")
     assert "br-guest, 10.50.0.1/24" in box.does("print")

@@ -159,6 +159,7 @@ start_services() {
 
 what_next() {
 	if runs wificrm && command -v wificrm >/dev/null; then
+		[ "$wifi" = none ] || [ -n "$failed" ] || wait_until radios_are_on || : # the doctor would call it a fault
 		echo
 		wificrm doctor || :
 	fi
@@ -171,6 +172,12 @@ what_next() {
 	EOF
 	[ -n "$centre" ] || echo "  wificrm-setup apply --centre ...   the centre still has a placeholder for a name"
 	firewall_lines
+}
+
+radios_are_on() { # some seconds later than hostapd was started: the country's rules come first, and a look around
+	for each in $wifi; do
+		hostapd_cli -i "$each" status 2>/dev/null | grep -q '^state=ENABLED' || return 1
+	done
 }
 
 remove() {
