@@ -439,6 +439,18 @@ def test_check_says_what_is_missing_until_nothing_is(tmp_path: Path):
     assert router.setup("check").returncode == 0
 
 
+def test_the_program_is_asked_about_a_portal_for_routers_alone_too(tmp_path: Path):
+    router = Router(tmp_path, MAIN + "config router 'hall2'\n")
+    router.program("python3", "echo '# here'")
+    for folder, text in (("usr/lib/wificrm", ""), ("mnt/wificrm/python", "# here\n")):
+        (router.root / folder).mkdir(parents=True)
+        (router.root / folder / "requirements.lock").write_text(text)
+    router.program("wificrm", "echo 'wificrm: wificrm.portal.prot: there is no such setting' >&2; exit 1")
+    assert fails(router.setup("apply")) == "wificrm-setup: wificrm.portal.prot: there is no such setting\n"
+    router.program("wificrm", "echo 'this box has no guests of its own' >&2")
+    assert router.setup("apply").returncode == 0
+
+
 PIP = """
 while [ "$1" != --target ]; do shift; done
 mkdir -p "$2"; : >"$2/library.py"; [ -d "$TMPDIR" ]
