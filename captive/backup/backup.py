@@ -22,7 +22,7 @@ from captive.backup.belongings import (
     secret_files,
     settings_files,
 )
-from captive.backup.folder import Occasion, delete_oldest, give_to_owner_of, name_of, workshop
+from captive.backup.folder import Occasion, check_disk, delete_oldest, give_to_owner_of, name_of, workshop
 from captive.backup.store_copy import DamagedStoreError, copy_in, copy_out
 from crm.engines import store_url
 from crm.errors import SetupError
@@ -134,6 +134,14 @@ def _with_those_of(archive: Path, restored: Path, settings: Settings, config: Pa
     new = load_settings(restored, f"{archive}: settings")
     if settings.venue.code not in (new.venue.code, Venue().code):  # a new box has the code that it came with
         raise _of_another_centre(new.venue.code, settings)
+    if _backend(new.store.crm) == "sqlite":
+        store = Path(store_url(new.store.crm).database or "")
+        check_disk(store.parent)
+        if not store.parent.parent.is_dir():
+            raise SetupError(
+                f"{store}: there the settings in the backup have the store, and there is no {store.parent.parent}; "
+                "mount its disk, or restore without --with-settings and set by hand what differs"
+            )
     return msgspec.structs.replace(settings, venue=new.venue, store=new.store, secrets=new.secrets)
 
 

@@ -105,15 +105,7 @@ def _check_there(settings: Settings, place: Path) -> None:
 
     Any other may be on a disk of its own. Without that disk it would be made on the system's, and fill it unseen.
     """
-    for table, rule in MOUNTS.items():
-        lines = table.read_text("utf-8", "replace") if table.is_file() else ""
-        meant = {Path(each.replace("\\040", " ")) for each in rule.findall(lines)}
-        for folder in {place.absolute(), *place.absolute().parents} & meant:
-            if not folder.is_mount():
-                raise SetupError(
-                    f"{folder}: {table} has a disk for it, which is not there: mount {folder}, or set another "
-                    "backup.folder"
-                )
+    check_disk(place)
     if place.parent in (
         Path(settings.secrets).parent,
         Path(store_url(settings.store.crm).database or "").parent,
@@ -125,6 +117,19 @@ def _check_there(settings: Settings, place: Path) -> None:
             f"{place}: no such folder; is the disk or stick there? If it is: mkdir {name} && chown wificrm {name}; "
             "if it is gone for good, set another backup.folder"
         )
+
+
+def check_disk(place: Path) -> None:
+    """Raise `SetupError` where a disk is meant to be mounted at *place* or above it, and is not."""
+    for table, rule in MOUNTS.items():
+        lines = table.read_text("utf-8", "replace") if table.is_file() else ""
+        meant = {Path(each.replace("\\040", " ")) for each in rule.findall(lines)}
+        for folder in {place.absolute(), *place.absolute().parents} & meant:
+            if not folder.is_mount():
+                raise SetupError(
+                    f"{folder}: {table} has a disk for it, which is not there: mount {folder}, or name another folder "
+                    "in the settings"
+                )
 
 
 def need_room(folder: Path, size: int) -> None:

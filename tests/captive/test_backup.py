@@ -365,6 +365,23 @@ async def test_settings_that_this_program_does_not_take_are_not_put_in_place(
     assert await asked(centre.store.crm) == ["nhanh", "chuan"]
 
 
+async def test_a_store_on_a_disk_that_the_new_box_has_not_got_is_not_put_elsewhere(
+    centre: Settings, tmp_path: Path
+) -> None:
+    """A folder of that name would be made on the system's disk, or on a router's flash."""
+    config = tmp_path / "wificrm.toml"
+    config.write_text(settings_text(centre).replace(centre.store.crm, str(tmp_path / "sda1/wificrm/crm.db")))
+    made = await make_backup(centre, config, TODAY)
+    config.write_text(settings_text(centre))
+    with pytest.raises(SetupError, match=r"there is no .*/sda1; mount its disk, or restore without"):
+        await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert not (tmp_path / "sda1").exists()
+    assert config.read_text() == settings_text(centre)
+    (tmp_path / "sda1").mkdir()
+    await restore_backup(centre, config, made, TODAY, with_settings=True)
+    assert await asked(str(tmp_path / "sda1/wificrm/crm.db")) == ["nhanh"]
+
+
 async def test_settings_that_change_while_it_is_made_do_no_harm_to_it(
     centre: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
