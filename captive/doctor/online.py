@@ -75,7 +75,7 @@ def _look_around(notes: Notes, play: Play) -> None:
     reached = {4: play.box.uplink.four, 6: play.box.uplink.six}
     families = tuple(family for family in play.families if reached[family])
     if not families:
-        notes.skip(INTERNET, "the uplink leads to no Internet (above): nothing to be reached")
+        notes.skip(INTERNET, "the uplink leads to none of those who are tried (above): nothing to be reached")
     elif passed := _tell_internet(notes, play, families):
         _tell_ports(notes, play, passed)
         _tell_office(notes, play, passed)  # what is dropped with all the rest would prove nothing

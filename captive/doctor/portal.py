@@ -104,11 +104,13 @@ def _tell_probes(notes: Notes, play: Play, looks: list[Look]) -> None:
         _tell_astray(notes, play, met, f" over IPv{family}" if len(play.families) > 1 else "")
         looks = [each for each in looks if each.family != family]
     if not looks:
-        for client in CLIENTS:
-            notes.skip(FOUND.format(client), "port 80 does not lead to the portal")
+        return
+    if not play.box.uplink.resolvers:
+        told = "they find no names (above); where they did, port 80 would lead them there"
+        notes.skip(FOUND.format("All"), told)
         return
     for client in CLIENTS:
-        _tell_client(notes, play, client, [each for each in looks if each.probe.client == client])
+        _tell_client(notes, client, [each for each in looks if each.probe.client == client])
 
 
 def _tell_astray(notes: Notes, play: Play, looks: list[Look], over: str) -> None:
@@ -124,11 +126,8 @@ def _tell_astray(notes: Notes, play: Play, looks: list[Look], over: str) -> None
     notes.fault(REDIRECT, told, f"{hint}: {play.suspects}")
 
 
-def _tell_client(notes: Notes, play: Play, client: str, looks: list[Look]) -> None:
+def _tell_client(notes: Notes, client: str, looks: list[Look]) -> None:
     what = FOUND.format(client)
-    if not play.box.uplink.resolvers:
-        notes.skip(what, "they find no names (above); where they did, port 80 would lead them there")
-        return
     bad = [each for each in looks if each.outcome != "portal"]
     past = [each for each in bad if each.outcome == "internet"]
     if past:

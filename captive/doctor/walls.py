@@ -77,11 +77,7 @@ def _tell_quic(notes: Notes, play: Play) -> None:
     if passed:
         notes.fault(QUIC, f"{passed[0]} answers: UDP passes before the grant", play.suspects)
     elif "silent" in fates.values():
-        notes.fault(
-            QUIC,
-            "dropped in silence: apps wait for seconds before they fall back",
-            f"look for a rule that drops instead of refusing: {play.suspects}",
-        )
+        _tell_silence(notes, play, QUIC, ": apps wait for seconds before they fall back")
     else:
         notes.ok(QUIC, "by ICMP")
 
@@ -109,11 +105,8 @@ def _tell_secure(notes: Notes, play: Play) -> None:
         target = bad["open"].target
         notes.fault(SECURE, *_who_answers(play, target, found.get(target, "")))
     elif "silent" in bad:
-        notes.fault(
-            SECURE,
-            f"dropped in silence ({bad['silent'].target}): phones wait, and some show no portal",
-            f"look for a rule that drops port 443 instead of resetting it: {play.suspects}",
-        )
+        told = f" ({bad['silent'].target}): phones wait, and some show no portal"
+        _tell_silence(notes, play, SECURE, told)
     else:
         notes.ok(SECURE, "by a reset" if tries[0].fate == "reset" else "by ICMP")
 
@@ -172,9 +165,18 @@ def _tell_out(notes: Notes, play: Play) -> None:
     if passed:
         notes.fault(OUT, f"open before the grant: {', '.join(dict.fromkeys(passed))}", play.suspects)
     elif len(lost) == len(tries):
-        notes.fault(OUT, "dropped in silence, not refused: apps wait", play.suspects)
+        _tell_silence(notes, play, OUT, ": apps wait")
     else:
         notes.ok(OUT, f"{len(tries)} TCP ports, {len(datagrams)} UDP ports and ping refused")
+
+
+def _tell_silence(notes: Notes, play: Play, what: str, detail: str) -> None:
+    """A box without a way out drops by itself: only now and then it says that there is none."""
+    if play.box.uplink.four or play.box.uplink.six:
+        todo = f"look for a rule that drops instead of refusing: {play.suspects}"
+        notes.fault(what, f"dropped in silence{detail}", todo)
+    else:
+        notes.skip(what, "no answer; whether it is refused shows when the uplink is alive (above)")
 
 
 def tell_box(notes: Notes, play: Play) -> None:

@@ -26,7 +26,7 @@ import pytest
 
 from captive.certificate import Verdict
 from captive.demo import demo_settings
-from captive.doctor import examination, machine, portal, processes, readiness, stores, trial, uplink
+from captive.doctor import examination, machine, portal, processes, readiness, stores, trial, uplink, walls
 from captive.doctor import join as joining
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.clock import how_far_ahead, look_at_clock
@@ -35,7 +35,7 @@ from captive.doctor.finding import Finding, Notes, as_text
 from captive.doctor.phone import dhcp
 from captive.doctor.phone.attempts import any_open
 from captive.doctor.phone.probes import PROBES
-from captive.doctor.phone.resolving import Reply
+from captive.doctor.phone.resolving import SILENT, Reply
 from captive.doctor.phone.web import Page
 from captive.doctor.portal import Look
 from captive.doctor.radio import look_at_radios
@@ -521,9 +521,33 @@ def test_what_keeps_all_phones_from_the_portal_is_told_once(outcome: Any, detail
     notes, play = Notes(), SimpleNamespace(families=(4, 6), suspects="nft list ruleset")
     looks = [Look(probe, family, outcome, detail) for probe in PROBES for family in (4, 6)]
     portal._tell_probes(notes, play, looks)  # type: ignore[arg-type]
-    bad = [each for each in notes.findings if each.state == "fault"]
-    assert [each.what for each in bad] == [portal.REDIRECT] * 2, "once for each family"
-    assert all(todo in each.todo for each in bad)
+    assert [each.what for each in notes.findings] == [portal.REDIRECT] * 2, "once for each family"
+    assert all(each.state == "fault" and todo in each.todo for each in notes.findings)
+
+
+@pytest.mark.parametrize(("four", "state"), [(True, "fault"), (False, "skipped")])
+def test_silence_is_no_rules_fault_where_nothing_leads_out(
+    monkeypatch: pytest.MonkeyPatch, four: bool, state: str
+) -> None:
+    """A box without a route refuses only now and then: the kernel says so once a second."""
+    monkeypatch.setattr(walls, "attempts", SimpleNamespace(**dict.fromkeys(("tcp", "udp", "ping"), silent)))
+    monkeypatch.setattr(walls, "time", SimpleNamespace(sleep=lambda _: None))
+    notes = Notes()
+    play: Any = SimpleNamespace(
+        box=SimpleNamespace(uplink=uplink.Uplink(four, six=False, resolvers=False)),
+        phone=SimpleNamespace(make_socket=None),
+        families=(4,),
+        resolve=lambda *_: Reply(SILENT),
+        each=lambda work, items: list(map(work, items)),
+        suspects="nft list ruleset",
+    )
+    for tell in (walls._tell_quic, walls._tell_secure, walls._tell_out):
+        tell(notes, play)
+    assert [each.state for each in notes.findings] == [state] * 3
+
+
+def silent(*_: Any, **__: Any) -> str:
+    return "silent"
 
 
 @pytest.mark.parametrize(
