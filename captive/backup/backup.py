@@ -22,7 +22,15 @@ from captive.backup.belongings import (
     secret_files,
     settings_files,
 )
-from captive.backup.folder import Occasion, check_disk, delete_oldest, give_to_owner_of, name_of, workshop
+from captive.backup.folder import (
+    Occasion,
+    broken_stores,
+    check_disk,
+    delete_oldest,
+    give_to_owner_of,
+    name_of,
+    workshop,
+)
 from captive.backup.store_copy import DamagedStoreError, copy_in, copy_out
 from crm.engines import store_url
 from crm.errors import SetupError
@@ -54,6 +62,11 @@ async def make_backup(
     if version is None:
         raise SetupError("the crm store is missing, there is nothing to back up; run: wificrm migrate")
     place = _place(settings, today, occasion, target)
+    if target is None and place.exists() and (broken := broken_stores(settings)):
+        raise SetupError(
+            f"{place}: it may be the last with the answers in {broken[0]}: restore it, and delete that one once "
+            "nothing is missing, or name another file"
+        )
     with workshop(settings, place.parent) as folder:
         store = "store.db" if _backend(dsn) == "sqlite" else "store.dump"
         await copy_out(dsn, folder / store)

@@ -30,7 +30,8 @@ MOUNTS = {
 LEAST = 7
 """Of copies made before something so many stay at least: a second attempt must not cost the first one's way back."""
 
-_UNFINISHED = ".backup-"
+_UNFINISHED = ".wificrm-backup-"
+"""Whatever begins so is deleted: in somebody's own folder, as on a stick, nothing else may."""
 
 
 def name_of(settings: Settings, today: date, occasion: Occasion) -> str:
@@ -51,8 +52,9 @@ def delete_oldest(settings: Settings, made: Path, occasion: Occasion) -> None:
     """
     kept = _kept(settings, occasion)
     known = [path for _, _, path in kept]
-    needed = set()
-    for last_day in _last_days_of_broken(settings):
+    zone, needed = ZoneInfo(settings.venue.timezone), set()
+    for aside in broken_stores(settings):
+        last_day = local_moment(datetime.fromtimestamp(aside.stat().st_mtime, UTC), zone).day
         if last_day == UNDATED:  # nothing tells which were made before
             return
         needed.add(max((path for day, _, path in kept if day < str(last_day)), default=None))
@@ -62,12 +64,10 @@ def delete_oldest(settings: Settings, made: Path, occasion: Occasion) -> None:
             old.unlink(missing_ok=True)
 
 
-def _last_days_of_broken(settings: Settings) -> Iterator[date]:
-    """The day on which each store of answers that was set aside was last written to."""
-    url, zone = store_url(settings.store.crm), ZoneInfo(settings.venue.timezone)
-    if url.get_backend_name() == "sqlite":
-        for aside in kept_aside(Path(url.database or "")):
-            yield local_moment(datetime.fromtimestamp(aside.stat().st_mtime, UTC), zone).day
+def broken_stores(settings: Settings) -> list[Path]:
+    """The stores of answers that were set aside and that nobody has looked after yet; see `crm.salvage`."""
+    url = store_url(settings.store.crm)
+    return kept_aside(Path(url.database or "")) if url.get_backend_name() == "sqlite" else []
 
 
 def _kept(settings: Settings, occasion: Occasion) -> list[tuple[str, int, Path]]:

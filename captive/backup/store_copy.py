@@ -5,6 +5,7 @@ in which answers came. A dump of PostgreSQL has its rows as they lie in its file
 """
 
 import asyncio
+import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -96,7 +97,8 @@ def _put_pages(copy: sqlite3.Connection, target: Path) -> None:
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
                 raise
-            target.write_bytes(b"")  # whoever called has kept it; now there is something to write into
+            # Whoever called has kept it; now there is something to write into. A link may lead root anywhere.
+            os.close(os.open(target, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW))
         copy.backup(connection)
         connection.execute("PRAGMA journal_mode=WAL")
         with suppress(sqlite3.OperationalError):  # no room for it: what was put there holds all the same

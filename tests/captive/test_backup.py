@@ -626,6 +626,19 @@ async def test_damage_that_is_not_seen_at_a_glance_is_no_obstacle_either(
     assert kept.read_bytes() == broken
 
 
+async def test_a_link_in_the_stores_place_costs_nobody_elses_file(centre: Settings, tmp_path: Path) -> None:
+    """The portal's folder is the portal's; root restores into it."""
+    made = await make_backup(centre, None, TODAY)
+    shadow, store = tmp_path / "shadow", Path(centre.store.crm)
+    shadow.write_text("root:*:20000:0:99999:7:::\n" * 200)
+    before = shadow.read_text()
+    store.unlink()
+    store.symlink_to(shadow)
+    with pytest.raises(SetupError, match="nothing was restored"):
+        await restore_backup(centre, None, made, TODAY)
+    assert shadow.read_text() == before
+
+
 @pytest.mark.parametrize("version", ["0001", "9999"])
 async def test_what_there_is_is_kept_whatever_its_schema(centre: Settings, version: str) -> None:
     """As on the way back from a newer release, whose answers the older one cannot read."""
@@ -848,6 +861,21 @@ def test_whatever_the_clock_shows_the_newest_backups_stay(steps: list[tuple[date
             assert len(gone) == max(0, len(up_to) + 1 - (LEAST if occasion else keep))
 
 
+async def test_the_only_backup_is_not_written_over_with_an_empty_store(centre: Settings) -> None:
+    """On the day on which a store broke, and by a clock that has only one day: the one in 1970."""
+    made = await make_backup(centre, None, TODAY)
+    store = Path(centre.store.crm)
+    broken = store.rename(store.with_name("crm.db.broken-19700101T000005Z"))
+    await migrate(centre.store.crm, "crm")
+    with pytest.raises(SetupError, match=r"last with the answers in .*/crm.db.broken-.*: restore it"):
+        await make_backup(centre, None, TODAY)
+    await restore_backup(centre, None, made, TODAY)
+    assert await asked(centre.store.crm) == ["nhanh"]
+    await make_backup(centre, None, TODAY + timedelta(1))
+    broken.unlink()
+    await make_backup(centre, None, TODAY)
+
+
 @pytest.mark.parametrize(("written", "stay"), [((2026, 11, 22), [21]), ((1970, 1, 1), list(range(20, 26)))])
 def test_the_last_backup_from_before_a_store_broke_stays_until_somebody_came(
     tmp_path: Path, written: tuple[int, int, int], stay: list[int]
@@ -889,8 +917,9 @@ async def test_what_a_killed_backup_left_behind_goes_with_the_next(centre: Setti
         await make_backup(centre, None, TODAY)
         assert (left / "store").exists()
         other.kill()
+    (folder / ".backup-of-mine").mkdir()
     await make_backup(centre, None, TODAY)
-    assert [each.name for each in folder.iterdir()] == [f"wificrm-DEMO-P01-{TODAY}.tar.gz"]
+    assert {each.name for each in folder.iterdir()} == {f"wificrm-DEMO-P01-{TODAY}.tar.gz", ".backup-of-mine"}
 
 
 async def test_a_disk_without_locks_takes_a_backup(centre: Settings, tmp_path: Path) -> None:
