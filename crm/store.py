@@ -152,6 +152,10 @@ class Store:
             if not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
+            seen = 0  # ten share a commit at the price of one: wait while each turn of the loop brings more
+            while seen < len(self._waiting) < self._max_batch:
+                seen = len(self._waiting)
+                await asyncio.sleep(0)
             # Who gave up waiting was told that it is not kept: then it is not.
             group = [each for each in self._waiting[: self._max_batch] if not each.done.done()]
             del self._waiting[: self._max_batch]
@@ -190,17 +194,15 @@ class Store:
         if self._batches is None:
             async with self.begin() as conn:
                 return await conn.run_sync(_apply, group)
+        loop = asyncio.get_running_loop()
         async with self._lock:
-            results = await asyncio.get_running_loop().run_in_executor(
-                self._thread, self._run_in_thread, group
-            )
+            results = await loop.run_in_executor(self._thread, self._run_in_thread, self._batches, group)
         self._tidy_soon()
         return results
 
-    def _run_in_thread(self, group: Sequence[_Waiting]) -> list[Any]:
-        assert self._batches is not None  # noqa: S101 - the caller looked
-        self._watch(self._batches)
-        with self._batches.begin() as conn:
+    def _run_in_thread(self, batches: Engine, group: Sequence[_Waiting]) -> list[Any]:
+        self._watch(batches)
+        with batches.begin() as conn:
             return _apply(conn, group)
 
     def _watch(self, batches: Engine) -> None:

@@ -43,6 +43,20 @@ async def test_whoever_waits_shares_a_commit_and_gets_their_own_answer(both_stor
     assert max(BATCHES) <= 500
 
 
+async def test_who_comes_in_the_next_turns_of_the_loop_shares_the_commit(store: Store) -> None:
+    """Guests' posts come one after another: the first must not have a commit of its own while the others wait."""
+
+    async def come(turn: int) -> None:
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        await store.write(add, f"V{turn}")
+
+    await store.write(add, "before")
+    BATCHES.clear()
+    await asyncio.gather(*(come(turn) for turn in range(50)))
+    assert BATCHES == [50]
+
+
 async def test_one_bad_item_harms_nobody_else(both_stores: Store) -> None:
     await both_stores.write(add, "A")
     results = await asyncio.gather(
