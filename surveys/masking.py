@@ -71,34 +71,28 @@ def mask(text: str) -> str:
 
     Masking twice changes nothing more.
     """
+    folded, places = _fold(text)
     for pattern, word in _PATTERNS:
-        folded, places = _fold(text)
-        spared = "".join("x" if c else f for c, f in zip(_dates(folded), folded, strict=True))
         pieces, end = [], 0
-        for match in pattern.finditer(spared):
+        for match in pattern.finditer(folded):
             pieces += [text[end : places[match.start()]], word]
-            end = places[match.end()] if match.end() < len(folded) else len(text)
-        text = "".join(pieces) + text[end:]
+            end = places[match.end()]
+        if pieces:
+            text = "".join(pieces) + text[end:]
+            folded, places = _fold(text)
     return text
 
 
-def _dates(folded: str) -> list[bool]:
-    inside = [False] * len(folded)
-    for match in _DATE.finditer(folded):
-        for place in range(*match.span()):
-            inside[place] = True
-    return inside
-
-
 def _fold(text: str) -> tuple[str, list[int]]:
-    """*text* as the patterns read it, and for each of its characters the place in *text*."""
+    """*text* as the patterns read it, dates crossed out; the place in *text* of each character and of the end."""
     folded, places = [], []
     for place, character in enumerate(text):
         seen = character if " " <= character <= "~" else _seen(character)
         if seen:
             folded.append(seen)
             places.append(place)
-    return "".join(folded), places
+    spared = _DATE.sub(lambda date: "x" * len(date[0]), "".join(folded))
+    return spared, [*places, len(text)]
 
 
 def _seen(character: str) -> str:
