@@ -113,6 +113,20 @@ def test_a_package_for_every_router(built: dict[str, Built], name: str):
     assert all(each.startswith("+") for each in package.text("DEPENDS").split())
 
 
+def test_the_kernel_s_modules_that_the_program_asks_for_come_along(built: dict[str, Built]):
+    """None of them is in OpenWrt's kernel itself: without veth the doctor can play no phone."""
+    program = "".join(each.read_text() for each in (ROOT / "captive").rglob("*.py"))
+    asked = {
+        "type veth": "kmod-veth",
+        "hook egress": "kmod-nft-netdev",
+        "ct count": "kmod-nft-connlimit",
+        "fib daddr": "kmod-nft-fib",
+        "NETLINK_NETFILTER": "kmod-nf-conntrack-netlink",
+    }
+    assert [words for words in asked if words not in program] == []
+    assert {f"+{module}" for module in asked.values()} <= set(built["wificrm"].text("DEPENDS").split())
+
+
 def test_all_of_the_full_package_is_in_its_place(built: dict[str, Built]):
     files = built["wificrm"].files()
     outside = {path: mode for path, mode in files.items() if not path.startswith("/usr/lib/wificrm/")}
