@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
@@ -193,9 +193,17 @@ def _check_listening(settings: Settings) -> list[tuple[str, str]]:
         )
     if not is_address(settings.metrics.address):
         problems.append(("metrics.address", "expected an IP address such as 127.0.0.1"))
-    if settings.watch.webhook and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", settings.watch.webhook):
+    if settings.watch.webhook and not _is_web_address(settings.watch.webhook):
         problems.append(("watch.webhook", "expected an address such as https://chat.example.vn/hooks/wifi"))
     return problems
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(re.fullmatch(r"https?://\S+", text) and parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, half an IPv6 address
+        return False
 
 
 def _check_venue(venue: Venue) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ async def run(args: argparse.Namespace) -> int:
     settings = load_settings(args.config)
     if find_spec("scapy") is None:
         raise SetupError(
-            "the watch takes packets apart with scapy, which is not installed: apt-get install python3-scapy, or "
+            "the watch needs scapy, which is not installed: apt-get install python3-scapy, or "
             "pip install 'wificrm[watch]'"
         )
     watcher = import_module("captive.watch.watcher")  # with scapy in it, which only this command may need

@@ -110,7 +110,18 @@ def test_a_router_has_the_terms_of_the_box_but_for_its_own() -> None:
             r"f:3: router\[0\]\.walled_garden: 57 names; a thin router takes 56 at most",
         ),
         ("network = []\n", r"network: nobody is served"),
-        ('[watch]\nwebhook = "chat"\n', r"f:2: watch\.webhook: expected an address"),
+        *(
+            (f'[watch]\nwebhook = "{wrong}"\n', r"f:2: watch\.webhook: expected an address")
+            for wrong in (
+                "chat",
+                "http://",
+                "https://[::1/x",
+                "http://[z]/",
+                "http://h:99999/",
+                "http://h:x/",
+                "http://a b/",
+            )
+        ),
         ("[metrics]\nport = 8080\n", r"must all differ"),
         (f'[gate]\nsocket = "/{"ệ" * 36}"\n', r"f:2: gate\.socket: a socket's path has at most 107 bytes"),
         ('[network]\nwalled_garden=["*.gstatic.com"]\n', r"f:2: .*opens connectivitycheck\.gstatic\.com"),
