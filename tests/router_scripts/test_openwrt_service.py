@@ -24,7 +24,10 @@ RC = """
 note() {{ echo "$@" >>{calls}; }}
 config_load() {{ :; }}
 config_get() {{ eval "$1=\\$(uci -q get wificrm.$2.$3 || echo \\"\\$4\\")"; }}
-config_get_bool() {{ config_get "$@"; }}
+config_get_bool() {{
+    config_get "$@"
+    eval "case \$$1 in 1|on|true|yes|enabled) $1=1 ;; 0|off|false|no|disabled) $1=0 ;; *) $1=\$4 ;; esac"
+}}
 for f in procd_open_instance procd_set_param procd_close_instance procd_add_jail procd_add_reload_trigger \\
     procd_add_reload_mount_trigger mkdir chown chmod logger; do
     eval "$f() {{ note $f \\"\\$@\\"; }}"
@@ -100,7 +103,8 @@ def test_the_service_starts_table_gate_advertiser_portal_and_watch(tmp_path: Pat
 
 
 def test_the_watch_may_be_left_out(tmp_path: Path):
-    router = installed(tmp_path, MAIN + "\toption watch '0'\nconfig network 'guest'\n")
+    words = MAIN.replace("enabled '1'", "enabled 'yes'") + "\toption watch 'off'\n"
+    router = installed(tmp_path, words + "config network 'guest'\n")
     assert list(instances(service(router, "start_service")[1])) == ["portal", "gate", "advertise", "mend"]
 
 
