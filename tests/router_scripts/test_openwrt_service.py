@@ -26,7 +26,7 @@ config_load() {{ :; }}
 config_get() {{ eval "$1=\\$(uci -q get wificrm.$2.$3 || echo \\"\\$4\\")"; }}
 config_get_bool() {{
     config_get "$@"
-    eval "case \$$1 in 1|on|true|yes|enabled) $1=1 ;; 0|off|false|no|disabled) $1=0 ;; *) $1=\$4 ;; esac"
+    eval "case \\$$1 in 1|on|true|yes|enabled) $1=1 ;; 0|off|false|no|disabled) $1=0 ;; *) $1=\\$4 ;; esac"
 }}
 for f in procd_open_instance procd_set_param procd_close_instance procd_add_jail procd_add_reload_trigger \\
     procd_add_reload_mount_trigger mkdir chown chmod logger; do
