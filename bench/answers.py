@@ -121,7 +121,9 @@ def _play(crowd: list[_Guest], steps: Callable[[_Guest], Iterator[None]]) -> Non
         while selector.get_map():
             for key, _ in selector.select():
                 guest, under_way = key.data
-                guest.received += guest.sock.recv(65536)
+                if not (more := guest.sock.recv(65536)):
+                    raise RuntimeError("the portal closed a guest's connection: is this machine too busy?")
+                guest.received += more
                 if next(under_way, "done") == "done":
                     selector.unregister(guest.sock)
                     next_one()
