@@ -31,7 +31,10 @@ def online(play: Play) -> list[Finding]:
     notes = Notes("online", play.network.name)
     if play.skip is None or "gate" in play.box.faults:
         notes.skip(
-            SKIPPED, "the first page did not open" if play.skip is None else "the gate does not run (above)"
+            SKIPPED,
+            "the form of the first page is not known (above)"
+            if play.skip is None
+            else "the gate does not run (above)",
         )
         return notes.findings
     try:

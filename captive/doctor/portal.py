@@ -170,7 +170,7 @@ def _open_page(notes: Notes, play: Play) -> None:
         notes.warn(
             PAGE,
             f"{play.origin()}{path} opens; the first page itself was left alone, for {play.unnoted}",
-            f"see the access store, above; {to_read_log('wificrm')}",
+            f"{to_read_log('wificrm')} says why",
         )
     else:
         notes.ok(PAGE, f"{play.origin()}/ opens, and offers the way to skip")
