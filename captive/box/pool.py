@@ -7,6 +7,7 @@ them, and leaves the numbers where the portal's user may read them; in memory, l
 import contextlib
 import ipaddress
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from crm.settings import Settings
 POOLS = "dhcp-pools.json"
 MAX_BYTES = 64 * 1024
 """Of the file of numbers; sixteen networks take one."""
+STALE = 900.0
+"""Seconds after which numbers, counted every five minutes, are of nobody who still counts."""
 
 
 class Pool(msgspec.Struct, frozen=True):
@@ -55,9 +58,11 @@ def write_pools(settings: Settings) -> None:
 
 
 def read_pools(settings: Settings) -> dict[str, Pool]:
-    """What was last written; nothing where it was not, or cannot be read."""
+    """What was last written; nothing where it was not, not lately, or cannot be read."""
     try:
         with (Path(settings.state) / POOLS).open("rb") as file:
+            if abs(time.time() - os.fstat(file.fileno()).st_mtime) > STALE:
+                return {}
             return msgspec.json.decode(file.read(MAX_BYTES), type=dict[str, Pool])
     except (OSError, msgspec.MsgspecError):
         return {}

@@ -1,12 +1,14 @@
 """How full the pool of addresses is: numbers only, where the portal's user may read them."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 import msgspec
 
 from captive.box.dnsmasq import LEASES
-from captive.box.pool import POOLS, Pool, count_leases, read_pools, write_pools
+from captive.box.pool import POOLS, STALE, Pool, count_leases, read_pools, write_pools
 from crm.settings import Network, Settings
 
 LINES = """1763790000 02:00:00:00:00:01 192.168.50.2 * 01:02:00:00:00:00:01
@@ -47,6 +49,8 @@ def test_numbers_and_nothing_else_are_left_for_everybody_to_read(tmp_path: Path)
         "desks": {"size": 5, "used": 0},
     }
     assert read_pools(settings)["guest"] == Pool(253, 2)
+    os.utime(file, (0, time.time() - STALE - 5))
+    assert read_pools(settings) == {}, "a full pool behind a count of yesterday would be told by nobody"
 
 
 def test_a_file_that_is_not_ours_tells_nothing(tmp_path: Path) -> None:
