@@ -707,6 +707,24 @@ def test_the_firewall_table_is_made_from_uci_too(openwrt: OpenWrt) -> None:
     assert "masquerade" not in done.stdout  # the router's own firewall does it
 
 
+def test_guests_reach_no_network_that_the_router_serves(openwrt: OpenWrt) -> None:
+    """Once a packet is let to our table fw4's zones decide no more, and a LAN has public addresses of IPv6."""
+    network = openwrt.configs / "network"
+    network.write_text(
+        network.read_text() + "config interface 'desk'\n\toption device 'lan4.7'\n\toption proto 'static'\n"
+        "config interface 'fixed'\n\toption device 'eth2'\n\toption proto 'static'\n\toption gateway '192.0.2.1'\n"
+        "config interface 'alias'\n\toption device '@lan'\n\toption proto 'static'\n"
+    )
+    given = {"WIFICRM_LIBRARY": str(SCRIPTS), "WIFICRM_RUN": str(openwrt.folder)}
+    shown = openwrt.run(SCRIPTS / "wificrm-table", "print", **given).stdout
+    upstream = shown[shown.index("chain upstream") : shown.index("chain through")]
+    refused, through = 'oifname { "br-lan", "lan4.7" } goto refuse', "ether saddr @allowed goto through"
+    assert upstream.index("@garden6") < upstream.index(refused) < upstream.index(through)
+    openwrt.batch("set wificrm.thin.uplink='eth1'\n")
+    shown = openwrt.run(SCRIPTS / "wificrm-table", "print", **given).stdout
+    assert ('oifname != "eth1" goto refuse' in shown, refused in shown) == (True, False)
+
+
 RC = """
 for f in procd_open_instance procd_set_param procd_close_instance procd_add_reload_trigger procd_add_interface_trigger
 do eval "$f() {{ echo $f \\"\\$*\\" >>{calls}; }}"; done
