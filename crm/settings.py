@@ -253,11 +253,15 @@ def secret(settings: Settings, name: str) -> bytes:
         return given.encode()
     path = Path(settings.secrets) / name
     try:
-        if not path.exists():
+        if not (path.exists() and path.stat().st_size):  # what the power left empty is no secret
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            draft = path.with_name(f".{name}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(os.urandom(32))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
         return path.read_bytes()
     except OSError as error:
         raise SetupError(f"{path}: the secret cannot be kept there: {error.strerror}") from None

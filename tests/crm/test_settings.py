@@ -154,5 +154,8 @@ def test_a_secret_is_made_once_and_only_its_owner_may_read_it(
     assert len(first) == 32
     assert secret(settings, "forms") == first
     assert (tmp_path / "secrets/forms").stat().st_mode & 0o077 == 0
+    (tmp_path / "secrets/forms").write_bytes(b"")  # as after a power cut: anybody could sign with it
+    assert len(secret(settings, "forms")) == 32
+    assert [each.name for each in (tmp_path / "secrets").iterdir()] == ["forms"]
     monkeypatch.setenv("WIFICRM_FORMS", "given")
     assert secret(settings, "forms") == b"given"
