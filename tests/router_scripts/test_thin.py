@@ -333,6 +333,20 @@ def test_an_order_at_the_moment_of_a_flush_is_carried_out(router: Router) -> Non
     assert (router.memory / "anew").exists(), "the next report tells the portal who is missing"
 
 
+def test_names_of_the_garden_that_nobody_answers_for_do_not_keep_the_portal_shut(router: Router) -> None:
+    """After a start phones are sent to the portal at once; each dead name takes the resolver's five seconds."""
+    router.program("nft", f"cat >>{router.asked}")
+    router.program(
+        "nslookup",
+        f"echo asked for $1 >>{router.asked}; [ $1 != wifi.example ] || printf 'Name: %s\\nAddress: 192.0.2.9\\n' $1",
+    )
+    (router.memory / "hosts.portal").write_text("wifi.example\n")
+    (router.memory / "hosts.garden").write_text("dead.example\n")
+    router.shell("look_up_once")
+    said = router.asked.read_text()
+    assert said.index("portal4 { 192.0.2.9 }") < said.index("asked for dead.example")
+
+
 def test_memory_that_was_full_for_a_moment_keeps_no_table_away(router: Router) -> None:
     (router.memory / "rates").write_text("")
     done = router.run(SCRIPTS / "wificrm-table", "print")
