@@ -12,13 +12,22 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlalchemy.exc import DBAPIError
+
 from captive.backup.folder import give_to_owner_of, make_folder, need_room
 from crm.commands_here import to_install
-from crm.engines import store_url
+from crm.engines import make_engine, store_url
 from crm.errors import SetupError
 from crm.migrate import migrate
 from crm.salvage import judge, says_nothing
 from crm.schema import head_of
+
+_TABLES = """
+SELECT n.nspname, c.relname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND n.nspname = current_schema()
+AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+"""
+"""Each table that is not an extension's: schema, name, and how it is written in SQL."""
 
 WAIT_SECONDS = 60.0
 """For the portal to finish what it is writing."""
@@ -55,6 +64,7 @@ async def copy_in(source: Path, dsn: str) -> None:
             await migrate(str(source), "crm")
         await asyncio.to_thread(_copy_file_in, source, Path(url.database or ""))
         return
+    await _drop_newer_tables(dsn, await _run("pg_restore", "--list", source, dsn=dsn))
     options = ("--clean", "--if-exists", "--no-owner", "--no-privileges", "--single-transaction")
     await _run("pg_restore", *options, "--dbname", url.database or "", source, dsn=dsn)
     await migrate(dsn, "crm")
@@ -105,17 +115,42 @@ def _put_pages(copy: sqlite3.Connection, target: Path) -> None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-async def _run(program: str, *arguments: str | Path, dsn: str) -> None:
+async def _drop_newer_tables(dsn: str, listing: str) -> None:
+    """Drop what a newer release added to the dump of that *listing*: pg_restore knows nothing of it.
+
+    Left there, it keeps tables that it refers to from being replaced, and the next upgrade from making it again.
+    """
+    lines = [line.split() for line in listing.splitlines() if not line.startswith(";")]
+    known = {(line[4], line[5]) for line in lines if line[3:4] == ["TABLE"] and len(line) > 5}
+    if "alembic_version" not in {name for _, name in known}:
+        raise SetupError("the backup's dump is none of a store: nothing was changed; use another backup")
+    engine = make_engine(dsn)
+    try:
+        async with engine.begin() as conn:
+            for schema, name, quoted in (await conn.exec_driver_sql(_TABLES)).all():
+                if (schema, name) not in known:
+                    await conn.exec_driver_sql(f"DROP TABLE {quoted} CASCADE")
+    except (DBAPIError, OSError) as error:
+        raise SetupError(
+            f"{store_url(dsn).database}: nothing was restored: {getattr(error, 'orig', error)}"
+        ) from None
+    finally:
+        await engine.dispose()
+
+
+async def _run(program: str, *arguments: str | Path, dsn: str) -> str:
+    """What *program* said. Raises `SetupError`."""
     if not (path := shutil.which(program)):
         raise SetupError(f"{program} is missing: {to_install('postgresql-client', 'pgsql-cli-extra')}")
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         path, *arguments, env=_environment(dsn), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe
     )
-    _, said = await process.communicate()
+    said, complaint = await process.communicate()
     if process.returncode:
-        lines = said.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
+        lines = complaint.decode("utf-8", "replace").strip().splitlines() or ["it gave no reason"]
         raise SetupError(f"{program}: {lines[0]}")
+    return said.decode("utf-8", "replace")
 
 
 def _environment(dsn: str) -> Mapping[str, str]:

@@ -1030,6 +1030,32 @@ async def test_another_owner_of_a_postgresql_database_restores_into_his_own_only
         await engine.dispose()
 
 
+@pytest.mark.postgres
+async def test_what_a_newer_release_added_is_in_nobodys_way_back(postgres_dsn: str, tmp_path: Path) -> None:
+    """A table that refers to ours held up the restore; one that does not was in the way of the next upgrade."""
+    settings = Settings(secrets=str(tmp_path / "secrets"), store=StoreSection(crm=postgres_dsn))
+    settings = with_folder(settings, tmp_path / "backups")
+    await ask(postgres_dsn, "nhanh")
+    made = await make_backup(settings, None, TODAY)
+    engine = make_engine(postgres_dsn)
+    async with engine.begin() as conn:
+        for line in (
+            "CREATE TABLE later (venue VARCHAR(32) REFERENCES venue (code))",
+            'CREATE TABLE "even Later" (id INTEGER)',
+            "UPDATE alembic_version SET version_num = '9999'",
+        ):
+            await conn.execute(text(line))
+    _, kept = await restore_backup(settings, None, made, TODAY)
+    assert await asked(postgres_dsn) == ["nhanh"]
+    tables = "SELECT count(*) FROM pg_tables WHERE lower(tablename) LIKE '%later'"
+    async with engine.connect() as conn:
+        assert (await conn.execute(text(tables))).scalar() == 0
+    assert kept is not None
+    read_archive(kept, tmp_path, only="store.dump")
+    assert b"even Later" in (tmp_path / "store.dump").read_bytes()
+    await engine.dispose()
+
+
 def test_postgresqls_programs_go_to_the_server_that_the_portal_goes_to() -> None:
     """An address may name it behind a question mark, as a socket's folder must be."""
     told = _environment("postgresql://centre@/wificrm?host=/run/pg&port=5433&ssl=verify-full")
