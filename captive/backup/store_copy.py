@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from captive.backup.folder import give_to_owner_of, make_folder, need_room
@@ -127,7 +128,7 @@ async def _drop_newer_tables(dsn: str, listing: str) -> None:
     engine = make_engine(dsn)
     try:
         async with engine.begin() as conn:
-            for schema, name, quoted in (await conn.exec_driver_sql(_TABLES)).all():
+            for schema, name, quoted in (await conn.execute(text(_TABLES))).all():
                 if (schema, name) not in known:
                     await conn.exec_driver_sql(f"DROP TABLE {quoted} CASCADE")
     except (DBAPIError, OSError) as error:
