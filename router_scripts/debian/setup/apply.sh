@@ -51,9 +51,9 @@ changed() { grep -q -- "$1" "$work/changes"; } # PART of the name of a file that
 bring_up() {
 	[ "$manager" != unit ] || systemctl --quiet ${root:+--root="$root"} enable wificrm-bridge 2>/dev/null || :
 	[ -n "$now" ] || return 0
-	# Two bridges with one address: answers would go to the one where nobody is.
-	case $former in '' | "$bridge") ;; *) ip link delete dev "$former" 2>/dev/null || : ;; esac
 	if make_bridge && wait_until bridge_is_up; then
+		# Two bridges with one address: answers would go to the one where nobody is.
+		case $former in '' | "$bridge") ;; *) ip link delete dev "$former" 2>/dev/null || : ;; esac
 		[ "$manager" = none ] || wait_until cables_are_in || :
 		for each in $(cables_outside); do
 			printf '%s: %s is not in the bridge, nobody behind it is a guest: see what else on this box has it\n' "$TOOL" "$each" >&2
@@ -208,7 +208,8 @@ take_down_before() { # what needs its files to be taken down
 take_down_after() {
 	[ -n "$now" ] || return 0
 	case $manager in
-	networkd) ! changed /systemd/network/ || { ip link delete dev "$bridge" 2>/dev/null || : && networkctl reload; } ;;
+	# Reloaded first: it would still put the cables into a bridge that is gone, and give them up for it.
+	networkd) ! changed /systemd/network/ || { networkctl reload && ip link delete dev "$bridge" 2>/dev/null; } ;;
 	networkmanager) ! changed /system-connections/ || { nmcli connection reload && ip link delete dev "$bridge" 2>/dev/null; } ;;
 	unit) systemctl daemon-reload ;;
 	esac || :
