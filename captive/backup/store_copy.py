@@ -24,11 +24,11 @@ from crm.salvage import judge, says_nothing
 from crm.schema import head_of
 
 _TABLES = """
-SELECT n.nspname, c.relname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.relname, c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND n.nspname = current_schema()
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 """
-"""Each table that is not an extension's: schema, name, and how it is written in SQL."""
+"""Each table that is not an extension's: its name, and how it is written in SQL."""
 
 WAIT_SECONDS = 60.0
 """For the portal to finish what it is writing."""
@@ -122,14 +122,14 @@ async def _drop_newer_tables(dsn: str, listing: str) -> None:
     Left there, it keeps tables that it refers to from being replaced, and the next upgrade from making it again.
     """
     lines = [line.split() for line in listing.splitlines() if not line.startswith(";")]
-    known = {(line[4], line[5]) for line in lines if line[3:4] == ["TABLE"] and len(line) > 5}
-    if "alembic_version" not in {name for _, name in known}:
+    known = {line[5] for line in lines if line[3:4] == ["TABLE"] and len(line) > 5}
+    if "alembic_version" not in known:
         raise SetupError("the backup's dump is none of a store: nothing was changed; use another backup")
     engine = make_engine(dsn)
     try:
         async with engine.begin() as conn:
-            for schema, name, quoted in (await conn.execute(text(_TABLES))).all():
-                if (schema, name) not in known:
+            for name, quoted in (await conn.execute(text(_TABLES))).all():
+                if name not in known:
                     await conn.exec_driver_sql(f"DROP TABLE {quoted} CASCADE")
     except (DBAPIError, OSError) as error:
         raise SetupError(
