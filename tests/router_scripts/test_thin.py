@@ -174,9 +174,12 @@ def test_what_is_signed_and_next_is_carried_out(router: Router) -> None:
     assert (router.memory / "hosts.garden").read_text().split() == ["a.example"]
 
 
-def test_who_is_shut_out_is_sent_off_every_radio(router: Router) -> None:
+def test_who_is_shut_out_is_sent_off_every_radio_of_guests(router: Router) -> None:
     said = router.folder / "ubus"
-    listing = "[ $1 != list ] || printf '%s\\n' hostapd.phy0-ap0 hostapd.phy1-ap0"
+    listing = "[ $1 != list ] || printf '%s\\n' hostapd.phy0-ap0 hostapd.phy0-ap1 hostapd.phy1-ap0"
+    for bridge, port in (("br-guest", "phy0-ap0"), ("br-lan", "phy0-ap1"), ("br-guest", "phy1-ap0")):
+        (router.folder / "net" / bridge / "brif" / port).mkdir(parents=True)
+    router.environment["WIFICRM_NET"] = str(router.folder / "net")
     router.program("ubus", f'{listing}; [ $1 != call ] || printf "%s\\n" "$*" >>{said}; exit 0')
     router.hear(stream(*OPENING, f"deny {MAC} {OTHER}"))
     until = time.monotonic() + 20
