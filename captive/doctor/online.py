@@ -146,7 +146,9 @@ def _blame(play: Play) -> str:
     others = play.foreign_tables
     if others:
         return f"table {', '.join(others)} drops what is forwarded: let the guests' interface through there"
-    return "does the router above know the guests' network? Else set uplink.masquerade; nft list ruleset"
+    return (
+        "does the router above know the guests' network? Else set uplink.masquerade = true; nft list ruleset"
+    )
 
 
 def _tell_ports(notes: Notes, play: Play, families: tuple[int, ...]) -> None:

@@ -122,7 +122,9 @@ def _forwarding(notes: Notes, settings: Settings) -> None:
 def _flows(notes: Notes) -> None:
     """How many connections the kernel remembers, of how many; beyond them it drops whatever is new."""
     known, most = (int(read_sysctl(name) or 0) for name in (FLOWS_KNOWN, FLOWS_KEPT))
-    if not most or known < FLOWS_MANY * most:
+    if not most:  # nobody has asked this kernel to remember any
+        return
+    if known < FLOWS_MANY * most:
         notes.ok("connections", f"{known} of {most} that the kernel can remember")
         return
     full = known > FLOWS_FULL * most

@@ -13,7 +13,7 @@ A phone has one IPv4 and about three IPv6 addresses: the kernel's own limit of 1
 """
 FLOWS_KNOWN, FLOWS_KEPT = "net/netfilter/nf_conntrack_count", "net/netfilter/nf_conntrack_max"
 FLOWS = 65_536
-"""Connections that the kernel remembers, at least; full, that is 20 MiB.
+"""Connections that the kernel remembers, at least; full, that is some 25 MiB.
 
 A phone has some fifty. With 1 GiB of memory the kernel's own limit is 8,192 (nf_conntrack_core.c): it is full at 160
 phones, and then nobody opens anything.
