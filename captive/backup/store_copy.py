@@ -87,6 +87,7 @@ def _copy_file_out(source: Path, target: Path) -> None:
 def _copy_file_in(source: Path, target: Path) -> None:
     try:
         make_folder(target.parent)
+        target.touch(mode=0o600)
         with closing(sqlite3.connect(source)) as copy:
             _end_sessions(copy)
             _put_pages(copy, target)

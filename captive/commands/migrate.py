@@ -25,6 +25,7 @@ async def run(args: argparse.Namespace) -> int:
         try:
             if path:
                 make_folder(path.parent)
+                path.touch(mode=0o600)
             await migrate(dsn, package)
             if path and is_new:
                 give_to_owner_of(path.parent, path)

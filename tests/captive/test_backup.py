@@ -339,6 +339,7 @@ async def test_a_new_box_has_settings_of_its_own_already(
 
     assert 'code = "HCM-Q3"' in config.read_text()
     assert await asked(old.store.crm) == ["nhanh"]
+    assert stat.S_IMODE(Path(old.store.crm).stat().st_mode) == 0o600
     assert (moved / "keys/forms").is_file()
     assert not Path(centre.store.crm).exists()
     said = capsys.readouterr().out
@@ -1079,5 +1080,8 @@ async def test_stores_that_root_makes_are_the_portals(tmp_path: Path) -> None:
     config.write_text(f'[store]\ncrm = "{home}/var/crm.db"\naccess = "{home}/access.db"\n')
     for _ in range(2):
         assert await migrate_command.run(arguments(migrate_command, "--config", config)) == 0
-    assert {each.name for each in home.rglob("*.db")} == {"crm.db", "access.db"}
+    assert {(each.name, stat.S_IMODE(each.stat().st_mode)) for each in home.rglob("*.db")} == {
+        ("crm.db", 0o600),
+        ("access.db", 0o600),
+    }
     assert {each.stat().st_uid for each in home.rglob("*")} == {65534}
