@@ -27,6 +27,8 @@ CONTENTS = "wificrm-backup.json"
 MAX_CONTENTS = 256 * 1024
 """Bytes of the contents list at most."""
 MAX_FILES = 600
+MAX_BESIDE = 1024 * 1024
+"""Bytes of each file but the store: they are read into memory."""
 PIECE = 1024 * 1024
 
 _NAME = re.compile(r"store\.(db|dump)|settings/[a-z]{1,20}\.(toml|conf)|secrets/[A-Za-z0-9_.\-]{1,64}")
@@ -146,7 +148,10 @@ def _read_contents(path: Path, archive: tarfile.TarFile) -> Contents:
         contents = msgspec.json.decode(file.read(), type=Contents)
     except msgspec.MsgspecError as error:
         raise SetupError(f"{path}: its list of contents cannot be read: {error}") from None
-    if contents.store not in contents.files or not all(_NAME.fullmatch(name) for name in contents.files):
+    if contents.store not in contents.files or not all(
+        _NAME.fullmatch(name) and (name == contents.store or part.size <= MAX_BESIDE)
+        for name, part in contents.files.items()
+    ):
         raise SetupError(f"{path}: it holds what does not belong into a backup")
     return contents
 

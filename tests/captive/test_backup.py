@@ -33,6 +33,7 @@ import captive.backup.folder
 import captive.backup.store_copy
 from captive.backup.archive import (
     CONTENTS,
+    MAX_BESIDE,
     MAX_CONTENTS,
     Contents,
     Part,
@@ -446,6 +447,7 @@ BAD: dict[str, dict[str, Any]] = {
     "a name that leads out": {"rename": {"secrets/forms": "../../forms"}},
     "an absolute name": {"rename": {"secrets/forms": "/tmp/wificrm-forms"}},
     "a stranger's file": {"more": {"settings/../x": b""}},
+    "settings without an end": {"more": {"settings/wificrm.toml": b" " * (MAX_BESIDE + 1)}},
     "what is not in the list": {"unlisted": {"secrets/forms": b"x"}},
     "changed bytes": {"change": lambda store: store.write_bytes(store.read_bytes()[::-1]), "keep": True},
     "a changed secret": {"swap": {"secrets/forms": b"x" * 32}},
