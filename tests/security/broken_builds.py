@@ -855,4 +855,28 @@ MISTAKES = (
         "if not re:",
         (S + "test_damaged_store.py::test_what_a_row_says_is_not_believed",),
     ),
+    Mistake(
+        7,
+        "a backup's files may lie anywhere",
+        "captive/backup/archive.py",
+        "_NAME.fullmatch(name) and (name",
+        "_NAME and (name",
+        (CAPTIVE + "test_backup.py::test_a_file_from_anywhere_changes_nothing",),
+    ),
+    Mistake(
+        20,
+        "a backup's headers are read whatever they are",
+        "captive/backup/archive.py",
+        "if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):",
+        "if not member.name:",
+        (CAPTIVE + "test_backup.py::test_what_is_no_plain_file_is_not_even_read",),
+    ),
+    Mistake(
+        20,
+        "root restores through a link",
+        "captive/backup/store_copy.py",
+        "os.O_TRUNC | os.O_NOFOLLOW",
+        "os.O_TRUNC",
+        (CAPTIVE + "test_backup.py::test_a_link_in_the_stores_place_costs_nobody_elses_file",),
+    ),
 )
