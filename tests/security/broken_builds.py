@@ -97,8 +97,8 @@ MISTAKES = (
         2,
         "everybody may read the key",
         "crm/settings.py",
-        "os.O_EXCL, 0o600)",
-        "os.O_EXCL, 0o644)",
+        "os.O_TRUNC, 0o600)",
+        "os.O_TRUNC, 0o644)",
         (S + "test_tokens.py::test_there_is_no_secret_that_everybody_knows",),
     ),
     Mistake(
