@@ -119,6 +119,8 @@ files_networkmanager() { # CALL
 			type=bridge
 			interface-name=$bridge
 			autoconnect=true
+			# Its cables with it, whatever other connection they have: by themselves they would begin with that one.
+			autoconnect-slaves=1
 
 			[bridge]
 			stp=false
