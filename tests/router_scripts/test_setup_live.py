@@ -272,7 +272,7 @@ def test_what_is_in_the_way_of_the_radio_is_told_before_anything_is_done(box: Bo
     said = box.setup("apply", "--wifi", "p1").stdout.partition(" written\n")[0]
     for sentence in (
         "hostapd.conf, which is not ours, has p1 too: only one hostapd can",
-        "/etc/network/interfaces:1 names p1: take it out, hostapd has the radio",
+        "/etc/network/interfaces:1 names p1: take it out, it is for guests",
     ):
         assert sentence in said
 

@@ -1,13 +1,17 @@
 # Part of wificrm-setup. What is in the way.
 # shellcheck shell=dash
 
+for_guests() {
+	guest_ports
+	[ "$wifi" = none ] || echo "$wifi"
+}
+
 # What cannot be taken: names of no interface, and what is in a network already, which may be the one you came in by.
 not_for_guests() {
-	radios=$([ "$wifi" = none ] || echo "$wifi")
-	for each in $uplink $(guest_ports) $radios; do
+	for each in $uplink $(for_guests); do
 		[ -e "$sys/class/net/$each" ] || echo "there is no interface $each: 'ip link' shows those that there are"
 	done
-	for each in $(guest_ports) $radios; do
+	for each in $(for_guests); do
 		[ -e "$sys/class/net/$bridge/brif/$each" ] || ! ip -o address show dev "$each" scope global 2>/dev/null | grep -q . ||
 			echo "$each has an address: what serves guests is part of the bridge and has none; take it out of its settings"
 	done
@@ -22,7 +26,7 @@ problems() {
 	case $(ip -4 route show match "${address4%/*}" 2>/dev/null | grep -v '^default' | grep -v " dev $bridge ") in
 	?*) echo "$address4 lies in a network that this box reaches elsewhere: choose another --address4" ;;
 	esac
-	[ "$wifi" = none ] || wifi_problems
+	in_the_way
 	text=$(toml_text) || return 0
 	printf '%s\n' "$text" >"$work/wificrm.toml"
 	command -v wificrm >/dev/null || { echo "wificrm is not installed" && return; }
@@ -32,10 +36,11 @@ problems() {
 	firewall_lines
 }
 
-wifi_problems() {
-	for each in $wifi; do
+# What goes on and will not go well, of radios and cables.
+in_the_way() {
+	for each in $(for_guests); do
 		at=$(grep -Ens "^[ 	]*(iface|auto|allow-hotplug)[ 	]+$each([ 	]|\$)" "$root/etc/network/interfaces" | head -n 1 | cut -d: -f1)
-		[ -z "$at" ] || echo "/etc/network/interfaces:$at names $each: take it out, hostapd has the radio"
+		[ -z "$at" ] || echo "/etc/network/interfaces:$at names $each: take it out, it is for guests"
 	done
-	hostapd_says check 2>&1 | grep -v -e '^nothing to complain of$' -e '^there is no bridge ' || :
+	[ "$wifi" = none ] || hostapd_says check 2>&1 | grep -v -e '^nothing to complain of$' -e '^there is no bridge ' || :
 }
