@@ -525,16 +525,19 @@ def test_what_keeps_all_phones_from_the_portal_is_told_once(outcome: Any, detail
     assert all(each.state == "fault" and todo in each.todo for each in notes.findings)
 
 
-@pytest.mark.parametrize(("four", "state"), [(True, "fault"), (False, "skipped")])
-def test_silence_is_no_rules_fault_where_nothing_leads_out(
-    monkeypatch: pytest.MonkeyPatch, four: bool, state: str
+@pytest.mark.parametrize(
+    ("four", "faults", "state"),
+    [(True, set(), "fault"), (True, {"gateway"}, "skipped"), (False, set(), "skipped")],
+)
+def test_silence_of_a_known_cause_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, four: bool, faults: set[str], state: str
 ) -> None:
-    """A box without a route refuses only now and then: the kernel says so once a second."""
+    """Another's table that drops all; or no route: then the kernel refuses only now and then, once a second."""
     monkeypatch.setattr(walls, "attempts", SimpleNamespace(**dict.fromkeys(("tcp", "udp", "ping"), silent)))
     monkeypatch.setattr(walls, "time", SimpleNamespace(sleep=lambda _: None))
     notes = Notes()
     play: Any = SimpleNamespace(
-        box=SimpleNamespace(uplink=uplink.Uplink(four, six=False, resolvers=False)),
+        box=SimpleNamespace(uplink=uplink.Uplink(four, six=False, resolvers=False), faults=faults),
         phone=SimpleNamespace(make_socket=None),
         families=(4,),
         resolve=lambda *_: Reply(SILENT),
