@@ -23,9 +23,9 @@ from crm.store import BatchWrite, Store, open_store
 class PlainStore(Store):
     """One transaction per write."""
 
-    async def write(self, batch: BatchWrite, item: Any) -> Any:  # noqa: ANN401
+    async def write(self, batch: BatchWrite, item: Any, *, within: float | None = None) -> Any:  # noqa: ANN401
         """Begin, write, commit."""
-        async with self.begin() as conn:
+        async with asyncio.timeout(within), self.begin() as conn:
             return (await conn.run_sync(batch, [item]))[0]
 
 

@@ -115,9 +115,10 @@ class Store:
             yield conn
         self._tidy_soon()
 
-    async def write(self, batch: BatchWrite, item: Any) -> Any:  # noqa: ANN401
+    async def write(self, batch: BatchWrite, item: Any, *, within: float | None = None) -> Any:  # noqa: ANN401
         """Group commit: hand *item* to *batch* in the next transaction; return after its commit.
 
+        Raises TimeoutError when that takes more than *within* seconds; what then still waits is not written.
         Writes that wait for the same *batch* function are handed to it together. When a transaction
         fails, its items are tried again one by one, so that one bad item harms nobody else.
         """
@@ -131,6 +132,9 @@ class Store:
         waiting = _Waiting(batch, item, loop.create_future(), loop.time())
         self._waiting.append(waiting)
         self._wake.set()
+        if within is not None:
+            giving_up = loop.call_later(within, _settle, waiting, TimeoutError())
+            waiting.done.add_done_callback(lambda _done: giving_up.cancel())
         return await waiting.done
 
     async def close(self) -> None:
@@ -171,7 +175,7 @@ class Store:
                 self._note(error)
                 _settle(group[0], error)
                 return
-            for waiting in group:
+            for waiting in (each for each in group if not each.done.done()):  # as above
                 await self._commit([waiting])
             return
         self._note(None)
@@ -194,21 +198,22 @@ class Store:
         if self._batches is None:
             async with self.begin() as conn:
                 return await conn.run_sync(_apply, group)
-        loop = asyncio.get_running_loop()
         async with self._lock:
-            results = await loop.run_in_executor(self._thread, self._run_in_thread, self._batches, group)
+            results: list[Any] = await self._in_thread(self._batches, lambda conn: _apply(conn, group))
         self._tidy_soon()
         return results
 
-    def _run_in_thread(self, batches: Engine, group: Sequence[_Waiting]) -> list[Any]:
-        self._watch(batches)
-        with batches.begin() as conn:
-            return _apply(conn, group)
+    def _in_thread(self, batches: Engine, work: Callable[[Connection], Any]) -> asyncio.Future[Any]:
+        """Do *work* in a transaction of the group commit's own connection, and in its thread."""
 
-    def _watch(self, batches: Engine) -> None:
-        if not self._watching:
+        def transact() -> Any:  # noqa: ANN401
+            if not self._watching:
+                with batches.begin() as conn:
+                    self._watching = self._order.watch(conn)
             with batches.begin() as conn:
-                self._watching = self._order.watch(conn)
+                return work(conn)
+
+        return asyncio.get_running_loop().run_in_executor(self._thread, transact)
 
     def _tidy_soon(self) -> None:
         self._commits += 1
@@ -259,18 +264,13 @@ class Store:
         began = loop.time()
         try:
             async with self._lock:
-                await loop.run_in_executor(self._thread, self._restore_in_thread)
+                if self._batches is not None:
+                    await self._in_thread(self._batches, self._order.restore)
         except OperationalError:  # another process writes, or the disk is full: try again
             self._order_after = loop.time() + 1
             return False
         self._order_after = loop.time() + (loop.time() - began) / ORDER_SHARE
         return True
-
-    def _restore_in_thread(self) -> None:
-        if self._batches is not None:
-            self._watch(self._batches)
-            with self._batches.begin() as conn:
-                self._order.restore(conn)
 
 
 def _apply(conn: Connection, group: Sequence[_Waiting]) -> list[Any]:

@@ -49,7 +49,7 @@ async def question_page(request: web.Request) -> web.Response:
     """Show one question, with the answer given before, if any."""
     token = request.query.get("r", "")
     response = request.app[DOORKEEPER].admit(request, token)
-    return _show(request, _asked(request), token, await _given(request, response))
+    return _show(request, _asked(request, _version(request)), token, await _given(request, response))
 
 
 @public
@@ -57,7 +57,7 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
     """Save one answer, then ask the next question, or bring the guest online after the last."""
     form = await read_form(request)
     door, version = request.app[DOORKEEPER], _version(request)
-    question, token = _asked(request), form.get("r", "")
+    question, token = _asked(request, version), form.get("r", "")
     response = door.admit(request, token)
     typed = form.get("value", "")
     try:
@@ -67,6 +67,8 @@ async def save_answer(request: web.Request) -> web.StreamResponse:
         given = await _given(request, response)
         return _show(request, question, token, given, error=error, typed=typed)
     language = request.match_info["language"]
+    if value and question.key not in answers:  # what led there is gone: an older store was put back meanwhile
+        return see_other(f"/{language}/survey/{version.questionnaire.questions[0].key}?r={token}")
     following = next_question(version.questionnaire, question.key, answers)
     if answers:
         resume = following or question_to_repeat(version.questionnaire, answers)
@@ -95,8 +97,7 @@ async def _save(
         final=False,
     )
     try:
-        async with asyncio.timeout(STORE_SECONDS):
-            answers: dict[str, str] = await request.app[STORE].write(save_answers, answer)
+        answers: dict[str, str] = await request.app[STORE].write(save_answers, answer, within=STORE_SECONDS)
     except StoreBusyError:
         raise
     except STORE_ERRORS:
@@ -117,9 +118,9 @@ def _version(request: web.Request) -> Version:
     return request.app[VERSION](request.app[DOORKEEPER].guest(request).network)
 
 
-def _asked(request: web.Request) -> Question:
+def _asked(request: web.Request, version: Version) -> Question:
     key = request.match_info["question"]
-    for question in _version(request).questionnaire.questions:
+    for question in version.questionnaire.questions:
         if question.key == key:
             return question
     raise UserError("This question is not asked any more. Please open the survey again.", 404)

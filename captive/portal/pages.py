@@ -1,6 +1,5 @@
 """The guest's way online: the first page, *Skip*, *You are online*, the rules, and the API for phones."""
 
-import asyncio
 import contextlib
 from datetime import timedelta
 from typing import Any
@@ -103,8 +102,8 @@ async def skip(request: web.Request) -> web.StreamResponse:
     if not (counted or request.app[DOOR].grants.is_trial(request[DEVICE])):
         visit.skipped = True  # before anything is waited for: who taps twice is counted once
         with contextlib.suppress(*STORE_ERRORS):  # what we count is no reason to keep anybody waiting
-            async with asyncio.timeout(COUNT_SECONDS):
-                await request.app[STORE].write(count_steps, _step(request, language, "skipped"))
+            step = _step(request, language, "skipped")
+            await request.app[STORE].write(count_steps, step, within=COUNT_SECONDS)
     return await request.app[DOOR].open(request, language)
 
 

@@ -1,6 +1,7 @@
 """The group commit and its promises, on both databases where they are the same."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -96,11 +97,29 @@ async def test_what_somebody_gave_up_waiting_for_is_not_written_later(both_store
         await asyncio.sleep(0.1)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(both_stores.write(add, "given up"), 0.2)
+        with pytest.raises(TimeoutError):
+            await both_stores.write(add, "given up, too", within=0.1)
     await under_way
     await both_stores.write(add, "last")
     async with both_stores.read() as conn:
         codes = set((await conn.execute(select(venue.c.code))).scalars())
     assert codes == {"first", "taken already", "last"}
+
+
+async def test_nor_when_the_commit_fails_that_it_waited_for(store: Store) -> None:
+    go_on = threading.Event()
+    tried: list[Sequence[str]] = []
+
+    def fail_late(_conn: Connection, items: Sequence[str]) -> Sequence[str]:
+        tried.append(items)
+        go_on.wait(LONG)
+        raise ValueError
+
+    both = [store.write(fail_late, each, within=0.1) for each in ("a", "b")]
+    assert [type(each) for each in await asyncio.gather(*both, return_exceptions=True)] == [TimeoutError] * 2
+    go_on.set()
+    await store.write(add, "last")
+    assert tried == [["a", "b"]]
 
 
 async def test_a_reader_cannot_write(store: Store) -> None:
