@@ -32,6 +32,7 @@ from captive.kernel.sysctls import (
     wanted_sysctls,
     write_sysctl,
 )
+from crm.commands_here import to_apply_settings
 from crm.errors import SetupError
 from crm.settings import Settings
 
@@ -68,7 +69,7 @@ def check(settings: Settings, part: Part | None = None) -> list[str]:
     if applied and part is None:
         problems += isolation_problems(_bridges(settings))
         if Wish(settings).differs():
-            problems.append("the settings were changed since they were applied: wificrm gateway apply")
+            problems.append(f"the settings were changed since they were applied: {to_apply_settings()}")
     if part is None and settings.tls and (fault := judge_served(settings).fault):
         problems.append(f"the portal's certificate: {fault}")
     return problems
