@@ -178,6 +178,25 @@ async def test_guests_who_answer_while_it_is_made_and_put_back_see_no_error(
         assert store.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+async def test_who_is_in_the_middle_when_a_store_is_put_back_is_asked_from_the_beginning(
+    portal: Portal, tmp_path: Path
+) -> None:
+    """Without the first answer the second one is off the route: it was dropped, and the third question asked."""
+    settings = with_folder(portal.settings, tmp_path / "backups")
+    guest = portal.guest()
+    token = (await guest.get("/vi")).token
+    made = await make_backup(settings, None, TODAY)
+    second = (await guest.post("/vi/survey/A0", r=token, value="done")).location
+    await restore_backup(settings, None, made, TODAY)
+    again = await guest.post(second.partition("?")[0], r=token, value="4")
+    assert (again.status, again.location) == (303, f"/vi/survey/A0?r={token}")
+    assert (await guest.get(again.location)).status == 200
+    await guest.post("/vi/survey/A0", r=token, value="done")
+    await guest.post(second.partition("?")[0], r=token, value="4")
+    (kept,) = answers(settings)
+    assert '"A0": "done", "A1": "4"' in kept
+
+
 async def test_a_store_that_never_knew_the_questionnaire_is_given_it(portal: Portal, tmp_path: Path) -> None:
     """Answers name the version that was asked; a restored store from before has not got it."""
     settings = with_folder(portal.settings, tmp_path / "backups")
