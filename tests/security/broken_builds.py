@@ -507,6 +507,41 @@ MISTAKES = (
         (S + "test_thin_routers.py::test_replayed_forged_and_foreign_reports_are_refused",),
     ),
     Mistake(
+        5,
+        "what a router never confirms is kept for ever",
+        "captive/routers/session.py",
+        "if len(self.mirror.said) > MAX_WAITING:",
+        "if len(self._orders) > MAX_WAITING:",
+        (CAPTIVE + "routers/test_streams.py::test_what_is_said_and_never_carried_out_does_not_either",),
+    ),
+    Mistake(
+        17,
+        "one router takes the places of all",
+        "captive/grants/policy.py",
+        "MOST_BEHIND_A_ROUTER if isinstance(place, Router) else MAX_DEVICES",
+        "MAX_DEVICES",
+        (
+            CAPTIVE
+            + "routers/test_links.py::test_a_full_router_takes_no_room_of_another_and_is_set_right_at_once",
+        ),
+    ),
+    Mistake(
+        4,
+        "a router's counts may be as large as they like",
+        "captive/routers/wire.py",
+        "MAX_BYTES = 2**46",
+        "MAX_BYTES = 2**62",
+        (CAPTIVE + "routers/test_links.py::test_counts_that_no_device_can_have_harm_nobody_elsewhere",),
+    ),
+    Mistake(
+        14,
+        "guests of a thin router reach its LAN",
+        "router_scripts/thin/wificrm-table",
+        '"${inside:+oifname { $inside \\} goto refuse}"',
+        '""',
+        (ROUTER + "test_thin.py::test_guests_reach_no_network_that_the_router_serves",),
+    ),
+    Mistake(
         2,
         "everybody may read a router's key",
         "captive/routers/keys.py",
