@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from captive.box.applied import Wish
-from captive.certificate import Verdict, judge_served
+from captive.box.applied import Wish, meant_up
+from captive.certificate import Verdict, judge, judge_served
 from captive.doctor.certificate import look_at_certificate
 from captive.doctor.clock import look_at_clock
 from captive.doctor.finding import Finding, Notes, Part
@@ -22,7 +22,7 @@ from captive.doctor.phone.handset import Handset, find_link
 from captive.doctor.phone.joining import release
 from captive.doctor.play import Box, Play, StoppedError
 from captive.doctor.portal import portal
-from captive.doctor.processes import look_at_processes
+from captive.doctor.processes import is_here, look_at_processes
 from captive.doctor.radio import look_at_radios
 from captive.doctor.readiness import ask_portal
 from captive.doctor.routers import look_at_routers
@@ -75,7 +75,7 @@ async def examine(settings: Settings, parts: Collection[Part] = ()) -> list[Find
         findings += look_at_clock(uplink.ahead)
     if not is_stale:
         with _going_on(findings):
-            verdict = judge_served(settings)
+            verdict = (judge_served if is_here(settings.own_address) else judge)(settings)
             findings += look_at_certificate(settings, verdict, uplink.ahead)
     with _going_on(findings):
         findings += look_at_machine(settings)
@@ -111,6 +111,8 @@ async def _play_phones(box: Box, parts: Collection[Part]) -> list[Finding]:
         notes.skip(PHONE, "cannot be played where gate.gateway is open: nothing stands in its way")
     elif not settings.networks:
         notes.skip(PHONE, "cannot be played: this box has no guests of its own; ask its routers")
+    elif not meant_up(settings):
+        notes.skip(PHONE, "cannot be played while the gateway is not up (above)")
     elif os.geteuid() != 0:
         notes.skip(PHONE, "is played by root only: run it with sudo")
     else:
@@ -166,6 +168,8 @@ def _make_phone(notes: Notes, network: Network) -> Handset | None:
         )
     elif not link.is_up:
         notes.skip(PHONE, f"cannot be played: {name} is down (above)")
+    elif not is_here(str(network.net4.ip)):
+        notes.skip(PHONE, f"cannot be played: {name} has no address {network.net4} (above)")
     elif link.has_spanning_tree:
         notes.warn(
             PHONE,

@@ -38,11 +38,24 @@ async def look_at_processes(settings: Settings) -> list[Finding]:
         )
     else:
         _gateway(notes, settings)
-        await _gate(notes, settings)
-    await _portal(notes, settings)
-    if settings.gate.gateway != "open":
-        _advertiser(notes, settings)
+        if meant_up(settings):  # else they wait for it
+            await _gate(notes, settings)
+            _advertiser(notes, settings)
+    if is_here(settings.own_address):
+        await _portal(notes, settings)
+    else:
+        notes.skip("portal", f"is not asked while this box is not at {settings.own_address} (above)")
     return notes.findings
+
+
+def is_here(address: str) -> bool:
+    """Whether this box has *address*; without, whoever answers there is somebody else."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _gateway(notes: Notes, settings: Settings) -> None:
@@ -92,8 +105,12 @@ def _resolver(notes: Notes, settings: Settings) -> None:
             f"run: wificrm gateway apply; {to_start('wificrm-mend')} has it done by itself",
         )
         return
-    address = str(settings.networks[0].net4.ip)
-    if resolve(socket.socket, address, LOCAL_NAME).came:
+    address = next(filter(is_here, (str(each.net4.ip) for each in settings.networks)), "")
+    if not address:
+        notes.skip(
+            "dnsmasq", "runs, and is not asked while this box has none of its guests' addresses (above)"
+        )
+    elif resolve(socket.socket, address, LOCAL_NAME).came:
         notes.ok("dnsmasq", "runs and answers, configuration verified")
     else:
         notes.fault(

@@ -169,6 +169,29 @@ def test_settings_that_were_changed_and_not_applied(venue: Venue, gateway: Gatew
     assert {each.part for each in told} == {"box"}
 
 
+def test_a_bridge_that_lost_its_address(venue: Venue, gateway: Gateway) -> None:
+    """As when the system's network service started anew: dnsmasq, portal and certificate are innocent."""
+    gateway.namespace.ip(f"address delete {ADDRESS4}/24 dev {BRIDGE}")
+    try:
+        found = faults(venue, "join", "portal")
+    finally:
+        gateway.namespace.ip(f"address add {ADDRESS4}/24 dev {BRIDGE}")
+    assert found.keys() == {"gateway"}
+    assert found["gateway"].todo == f"ip address add {ADDRESS4}/24 dev {BRIDGE}"
+
+
+def test_a_gateway_that_is_not_up(venue: Venue, gateway: Gateway) -> None:
+    """What waits for it is not blamed, and no phone is played."""
+    memory = gateway.home / "state/gateway.json"
+    memory.rename(gateway.home / "gateway.json")
+    try:
+        found = faults(venue, "join", "portal")
+    finally:
+        (gateway.home / "gateway.json").rename(memory)
+    assert found.keys() == {"gateway"}
+    assert found["gateway"].todo == "run: wificrm gateway apply"
+
+
 def test_no_access_point_is_plugged_in(venue: Venue, gateway: Gateway) -> None:
     gateway.namespace.ip("link set ap0 down")
     try:
