@@ -38,8 +38,8 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run ``wificrm`` with *argv* (by default the process's) and exit."""
-    args = parse(sys.argv[1:] if argv is None else argv)
-    try:
+    try:  # a command's module takes a second to be read: long enough for Ctrl-C
+        args = parse(sys.argv[1:] if argv is None else argv)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(import_module(f"captive.commands.{args.command}").run(args))
     except (SetupError, UserError) as error:

@@ -156,3 +156,13 @@ def test_a_folder_without_a_store_is_told(tmp_path: Path) -> None:
     )
     assert told.returncode == 1
     assert "wificrm demo" in told.stderr
+
+
+def test_ctrl_c_while_a_command_is_still_read_is_no_traceback(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("captive.cli.import_module", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor"])
+    assert ended.value.code == 130
