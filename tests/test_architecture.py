@@ -25,7 +25,7 @@ RULES = (
     "captive/box/dnsmasq.py", "captive/advertise/advertisement.py", "captive/grants/deadlines.py",
     "captive/routers/wire.py", "captive/routers/mirror.py", "captive/portal/cookie.py",
     "captive/watch/advice.py", "captive/watch/alarms.py", "captive/watch/filters.py", "captive/watch/floods.py",
-    "captive/watch/frames.py", "captive/watch/heavy_hitters.py", "captive/watch/kinds.py", "captive/watch/roaming.py",
+    "captive/watch/frames.py", "captive/watch/heavy_hitters.py", "captive/alert_kinds.py", "captive/watch/roaming.py",
     "captive/metrics/exposition.py", "captive/metrics/catalogue.py", "captive/grants/tally.py", "crm/pace.py",
 )  # fmt: skip
 FORBIDDEN_IN_RULES = {"aiohttp", "sqlalchemy", "pandas", "os", "subprocess", "socket", "asyncio", "time"}

@@ -15,6 +15,7 @@ from captive.doctor.play import Play
 from captive.doctor.portal import Look, look, look_all, read_api
 from captive.doctor.uplink import LANDMARKS
 from captive.doctor.walls import Try, tcp_all, tell_box
+from captive.kernel.uplink_networks import uplink_networks
 from crm.commands_here import to_read_log
 
 SKIPPED = "Skipping the survey brings the phone online"
@@ -210,7 +211,8 @@ def _tell_office(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
     sixes = [each.net6.network for each in play.settings.networks if each.net6]
     own: list[IPv4Network | IPv6Network] = [*(each.net4.network for each in play.settings.networks), *sixes]
     targets = []
-    for text in play.settings.uplink.off_limits:
+    uplink = play.settings.uplink
+    for text in (*uplink.off_limits, *sorted(uplink_networks(uplink.interface) if uplink.off_limits else ())):
         network = ip_network(text, strict=False)
         first = network.network_address + (1 if network.num_addresses > 1 else 0)
         if network.version in families and not any(ip_address(first) in net for net in own):
@@ -220,11 +222,11 @@ def _tell_office(notes: Notes, play: Play, families: tuple[int, ...]) -> None:
     if open_:
         notes.fault(
             OFFICE,
-            f"{open_[0].target}, in uplink.off_limits, is {'reached' if open_[0].fate == 'open' else 'not refused'}",
+            f"{open_[0].target} behind the uplink is {'reached' if open_[0].fate == 'open' else 'not refused'}",
             "our table is not what it should be: nft list ruleset; wificrm gateway apply",
         )
     elif tries:
-        notes.ok(OFFICE, f"{len(tries)} networks of uplink.off_limits are refused")
+        notes.ok(OFFICE, f"{len(tries)} networks behind the uplink are refused")
     else:
         notes.warn(OFFICE, "uplink.off_limits is empty: guests reach what stands behind the uplink", "set it")
 

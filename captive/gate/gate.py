@@ -37,6 +37,7 @@ from captive.kernel.conntrack import addresses_of, forget_flows
 from captive.kernel.firewall import Firewall, FirewallError
 from captive.kernel.isolation import keep_isolated
 from captive.kernel.table_watch import watch_table
+from captive.kernel.uplink_networks import watch_networks
 from captive.signals import until_stopped
 from crm.errors import SetupError
 from crm.settings import Settings
@@ -98,7 +99,8 @@ class Gate:
             raise SetupError(f"the firewall was not changed: {error}; the gate needs CAP_NET_ADMIN") from None
         bridges = [network.interface for network in self._settings.networks]
         work = (self._work(), self._see_off(), self._sweep(), watch_table(self._mend), keep_isolated(bridges))
-        self._tasks = [asyncio.create_task(each) for each in work]
+        uplink = watch_networks(self._settings.uplink.interface, lambda: self._firewall.beside, self._mend)
+        self._tasks = [asyncio.create_task(each) for each in (*work, uplink)]
         self._server = await asyncio.start_unix_server(self._meet, sock=listener, limit=MAX_REQUEST)
 
     async def serve_until(self, end: Coroutine[None, None, None]) -> None:
@@ -267,13 +269,13 @@ class Gate:
                     del left[:MAX_DEVICES]
 
     async def _mend(self) -> None:
-        """Put the table back when somebody flushed it, unless ``wificrm gateway`` did it."""
+        """Put the table back when it is not as it ought to be, unless ``wificrm gateway`` did it."""
         if self._wish.objection():
             return
         try:
-            if not await self._in_order(self._firewall.intact):
+            if reason := await self._in_order(self._firewall.wrong):
                 await self._in_order(self._firewall.apply)
-                log.warning("the table was missing and is back")
+                log.warning("the table was put there anew", reason=reason)
         except FirewallError as error:
             log.error("the table cannot be put back", reason=str(error))  # noqa: TRY400
 

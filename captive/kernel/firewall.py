@@ -23,6 +23,7 @@ from captive.kernel.nft_listing import (
     items_of,
 )
 from captive.kernel.ruleset import TABLE, chains_of, render_ruleset
+from captive.kernel.uplink_networks import uplink_networks
 from crm.commands_here import to_install
 from crm.errors import SetupError
 from crm.settings import Network, Settings
@@ -48,9 +49,12 @@ class Firewall:
             raise SetupError(f"libnftables is not installed: {install}") from None
         self._listings.set_json_output(True)
         self._applied: dict[tuple[str, str], Chain] = {}
+        self.beside: frozenset[str] = frozenset()
+        """The networks that the uplink was in when they were put there."""
 
     def apply(self) -> None:
         """Put our tables there, or bring them up to date; leases stay. Raises `FirewallError`."""
+        self.beside = self._beside_now()
         ruleset = self.ruleset()
         try:
             self._change(ruleset)
@@ -127,6 +131,18 @@ class Firewall:
             return False
         return True
 
+    def wrong(self) -> str:
+        """Why `apply` is due again; empty when it is not. Raises `FirewallError`."""
+        if self._beside_now() != self.beside:
+            return "the uplink is in other networks"
+        return "" if self.intact() else "it was missing, or changed"
+
+    def _beside_now(self) -> frozenset[str]:
+        try:
+            return uplink_networks(self._settings.uplink.interface)
+        except OSError as error:
+            raise FirewallError(f"the uplink's addresses cannot be read: {error}") from None
+
     def intact(self) -> bool:
         """Whether our tables are as `apply` left them; before it, whether all chains have rules."""
         try:
@@ -161,7 +177,9 @@ class Firewall:
 
     def ruleset(self) -> str:
         """The text of our tables for this kernel and the interfaces that there are."""
-        return render_ruleset(self._settings, egress=self.egress, interfaces=self._interfaces())
+        return render_ruleset(
+            self._settings, egress=self.egress, interfaces=self._interfaces(), beside=self.beside
+        )
 
     def _interfaces(self) -> set[str]:
         there = {name for _, name in socket.if_nameindex()}

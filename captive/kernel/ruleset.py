@@ -34,18 +34,24 @@ def chains_of(settings: Settings) -> set[str]:
 
 
 def render_ruleset(
-    settings: Settings, *, egress: bool = True, interfaces: Collection[str] | None = None
+    settings: Settings,
+    *,
+    egress: bool = True,
+    interfaces: Collection[str] | None = None,
+    beside: Collection[str] = (),
 ) -> str:
     """The text for one atomic ``nft -f -``; applied again it keeps the elements of every set.
 
     Declaring, flushing and declaring again leaves no moment without rules: flushing a table empties its
     chains and keeps its sets. Without *egress* (kernels before 5.16 have no such hook) downloads are
     neither counted nor limited. *interfaces* are those that there are (None: all): before 6.16 no chain can
-    be hooked to one that is still to come.
+    be hooked to one that is still to come. *beside* are the networks that the uplink is in: no guest gets
+    there either, unless `uplink.off_limits` is empty.
     """
+    off_limits = _off_limits(settings, beside)
     parts = [_sets(settings), _prerouting(settings), _input(settings), _forward(settings)]
     parts += [
-        *(_upstream(settings, network) for network in settings.networks),
+        *(_upstream(settings, network, off_limits) for network in settings.networks),
         _common(settings),
         _masquerade(settings),
     ]
@@ -204,9 +210,18 @@ def _forward(settings: Settings) -> str:
     )
 
 
-def _upstream(settings: Settings, network: Network) -> str:
-    off4 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 4]
-    off6 = [n for n in settings.uplink.off_limits if ipaddress.ip_network(n).version == 6]
+def _off_limits(settings: Settings, beside: Collection[str]) -> list[str]:
+    if not settings.uplink.off_limits:
+        return []
+    networks = [ipaddress.ip_network(each) for each in (*settings.uplink.off_limits, *beside)]
+    # nft takes none that overlap.
+    of4 = ipaddress.collapse_addresses(each for each in networks if isinstance(each, ipaddress.IPv4Network))
+    of6 = ipaddress.collapse_addresses(each for each in networks if isinstance(each, ipaddress.IPv6Network))
+    named = {"ip": ", ".join(map(str, of4)), "ip6": ", ".join(map(str, of6))}
+    return [f"{family} daddr {{ {those} }} goto refuse" for family, those in named.items() if those]
+
+
+def _upstream(settings: Settings, network: Network, off_limits: Collection[str]) -> str:
     source6 = f"ip6 saddr != {network.net6.network} drop" if network.net6 else "meta nfproto ipv6 goto refuse"
     not_guests = [f"ip saddr {{ {network.net4.ip}, {network.net4.network.broadcast_address} }} drop"]
     not_guests += [f"ip6 saddr {network.net6.ip} drop"] if network.net6 else []
@@ -219,8 +234,7 @@ def _upstream(settings: Settings, network: Network) -> str:
         source6,
         *not_guests,
         *hosts_rules(network),
-        f"ip daddr {{ {', '.join(off4)} }} goto refuse" if off4 else "",
-        f"ip6 daddr {{ {', '.join(off6)} }} goto refuse" if off6 else "",
+        *off_limits,
         *_always(network, "goto free"),
         f"{device_match(network)} @allowed_{network.name} goto through_{network.name}",
         "goto refuse",

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import msgspec
 
+from captive.alert_kinds import AlertKind
 from captive.box.pool import Pool, read_pools
 from captive.store_care import sqlite_path
-from captive.watch.kinds import AlertKind
 from crm.salvage import kept_aside
 from crm.settings import Settings
 from crm.times import is_sound

@@ -1,6 +1,6 @@
 """What is told a technician: what goes on, and what to do next. English; ports and networks, never a device."""
 
-from captive.watch.kinds import AlertKind
+from captive.alert_kinds import AlertKind
 from captive.watch.roaming import Place
 
 NEARER = (

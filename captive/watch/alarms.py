@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from captive.alert_kinds import AlertKind
 from captive.watch.advice import describe
-from captive.watch.kinds import AlertKind
 from captive.watch.roaming import Place
 
 MAX_ALARMS = 1_000

@@ -7,8 +7,8 @@ LLC/SNAP headers (VU#855201), fragments (RFC 6980), extension headers (RFC 7113)
 from ipaddress import ip_address
 from typing import NamedTuple
 
+from captive.alert_kinds import AlertKind
 from captive.watch import filters
-from captive.watch.kinds import AlertKind
 
 REPLY, COOKIE = 2, bytes.fromhex("63825363")
 """BOOTP's code of what servers say (RFC 951), which not all phones look at; how DHCP's options begin (RFC 2131)."""

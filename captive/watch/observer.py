@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import structlog
 
+from captive.alert_kinds import AlertKind
 from captive.watch.alarms import Cause
 from captive.watch.bridge_events import BridgeEvents, list_learned
 from captive.watch.claims import read_claim
 from captive.watch.floods import KNOWN, Flood, KnownDevices, PortTraffic
 from captive.watch.frames import classify, sender, speaks_ip
-from captive.watch.kinds import AlertKind
 from captive.watch.probing import PROBE_APART, PROBE_SECONDS, probe_frames
 from captive.watch.roaming import Place, Whereabouts
 from captive.watch.taps import Spot, Tap, find_spots

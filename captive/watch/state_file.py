@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from captive.watch.kinds import AlertKind
+from captive.alert_kinds import AlertKind
 from crm.settings import Settings
 
 NAME = "watch.json"

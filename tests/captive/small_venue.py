@@ -28,9 +28,11 @@ from tests.waiting import LONG
 
 MAC = "02:00:00:00:00:01"
 BOX4, BOX6 = "192.168.50.1", "fd50:7c3a:1::1"
-WORLD4, WORLD6 = "203.0.113.1", "2001:db8::1"
+WORLD4, WORLD6 = "198.51.100.1", "2001:db8:ff::1"
 OFFICE4 = "10.9.9.9"
 """A private address behind the uplink: where guests have no business."""
+BESIDE4, BESIDE6 = "203.0.113.1", "2001:db8::1"
+"""Public addresses in the uplink's own networks, with computers of the office: no business there either."""
 PHONE4, PHONE6 = "192.168.50.10", "fd50:7c3a:1::10"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -238,8 +240,8 @@ class SmallVenue:
             "link set eth0 up",
             "address add 203.0.113.2/24 dev eth0",
             "address add 2001:db8::2/64 dev eth0 nodad",
-            f"route add default via {WORLD4}",
-            f"route add default via {WORLD6}",
+            f"route add default via {BESIDE4}",
+            f"route add default via {BESIDE6}",
         )
         # It keeps to the addresses given here, whatever a router's advertisements offer.
         self.phone.run("sysctl", "-qw", "net.ipv6.conf.wlan0.accept_ra=0")
@@ -252,9 +254,14 @@ class SmallVenue:
         )
         self.world.ip(
             "link set venue up",
-            f"address add {WORLD4}/24 dev venue",
-            f"address add {WORLD6}/64 dev venue nodad",
-            f"address add {OFFICE4}/32 dev lo",
+            f"address add {WORLD4} dev lo",
+            f"address add {WORLD6} dev lo nodad",
+            f"address add {OFFICE4} dev lo",
+            f"address add {BESIDE4}/24 dev venue noprefixroute",
+            f"address add {BESIDE6}/64 dev venue noprefixroute nodad",
+            # What is asked of any address over UDP is answered from the world's.
+            f"route add 203.0.113.0/24 dev venue src {WORLD4}",
+            f"route add 2001:db8::/64 dev venue src {WORLD6}",
         )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.captive.small_venue import (
+    BESIDE4,
+    BESIDE6,
     BOX4,
     BOX6,
     MAC,
@@ -177,6 +179,9 @@ def test_nobody_reaches_the_office_behind_the_uplink(venue: SmallVenue):
     assert venue.ask_tcp(OFFICE4, 443) == RESET
     assert venue.ask_tcp(OFFICE4, 80) == RESET
     assert not pings(venue, OFFICE4)
+    for beside in (BESIDE4, BESIDE6):
+        assert venue.ask_tcp(beside, 443) == RESET
+        assert not pings(venue, beside)
 
 
 def test_a_garden_host_is_open_to_everybody_on_its_web_ports_only(venue: SmallVenue):
@@ -223,7 +228,7 @@ def test_a_source_address_that_is_not_the_networks_goes_nowhere(venue: SmallVenu
 
 def test_the_world_cannot_call_a_guest(venue: SmallVenue):
     allow(venue)
-    venue.world.ip("route add 192.168.50.0/24 via 203.0.113.2")
+    venue.world.ip(f"route add 192.168.50.0/24 via 203.0.113.2 src {WORLD4}")
     venue.serve(venue.phone, 7000, "a guest")
     with venue.world.socket(socket.AF_INET, socket.SOCK_STREAM) as caller:
         caller.settimeout(0.5)

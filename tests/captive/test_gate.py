@@ -26,7 +26,7 @@ from tests.captive.small_venue import (
     public_folder,
     small_venue,
 )
-from tests.waiting import LONG
+from tests.waiting import LONG, until
 
 pytestmark = [needs_root, pytest.mark.lab]
 
@@ -177,6 +177,21 @@ async def test_deny_ends_the_flows_of_that_device_and_no_others(venue: SmallVenu
     assert left >= {other4, other6}
     await gate.deny([device(1)])
     assert {other4, other6} & begun_by() == set()
+
+
+async def test_the_office_that_got_other_addresses_is_not_reached_there_either(
+    venue: SmallVenue, gate: GateClient
+):
+    moved = "2001:db8:77::1"
+    await gate.allow({DEVICE: Terms(600)})
+    venue.world.ip(f"address add {moved}/64 dev venue nodad")
+    venue.box.ip("route add 2001:db8:77::/64 dev eth0")
+    assert venue.ask_tcp(moved, 443) == WORLD
+    venue.box.ip("address add 2001:db8:77::2/128 dev eth0 nodad")  # as DHCPv6 gives them
+    await until(lambda: venue.ask_tcp(moved, 443) == RESET)
+    assert venue.ask_tcp(WORLD6, 443) == WORLD
+    venue.box.ip("address delete 2001:db8:77::2/128 dev eth0")
+    await until(lambda: venue.ask_tcp(moved, 443) == WORLD)
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from captive.alert_kinds import AlertKind
 from captive.watch.floods import NEW_DEVICES, ONE_DEVICE, STARVING
 from captive.watch.frames import Kind
-from captive.watch.kinds import AlertKind
 from tests.captive.watch import packets
 from tests.captive.watch.test_claims import CASES
 from tests.lab.crowd import Crowd

@@ -445,7 +445,7 @@ def test_what_ujail_leaves_of_the_environment_is_enough(tmp_path: Path):
     (program.parent / "__init__.py").touch()
     program.write_text("import os, sys\nprint(sys.executable, oct(os.umask(0)))\n")
     for verb, mask in (("serve", "0o77"), ("watch", "0o22")):
-        words = ["/bin/sh", SCRIPTS / "wificrm", verb]
+        words = ["/bin/sh", str(SCRIPTS / "wificrm"), verb]
         around = {"container": "ujail", "WIFICRM_STORAGE": str(tmp_path)}
         done = subprocess.run(words, env=around, umask=0o022, capture_output=True, text=True, check=True)
         assert re.fullmatch(rf"/\S*/python3\S* {mask}\n", done.stdout), "stores are for the portal alone"

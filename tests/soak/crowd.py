@@ -20,7 +20,7 @@ from tests.lab.namespace import Namespace, Run
 
 SIOCSIFHWADDR = 0x8924
 RADIO = "radio0"
-WORLD4, WORLD6 = "203.0.113.1", "2001:db8::1"
+WORLD4, WORLD6 = "198.51.100.1", "2001:db8:ff::1"
 ECHO = 7
 SETTLE = 0.03
 """Seconds between a device's announcement and its first packet."""

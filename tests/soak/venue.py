@@ -168,13 +168,15 @@ class World:
             f"link set {UPLINK} up",
             f"address add 203.0.113.2/24 dev {UPLINK}",
             f"address add 2001:db8::2/64 dev {UPLINK} nodad",
-            f"route add default via {WORLD4}",
-            f"route add default via {WORLD6}",
+            "route add default via 203.0.113.1",
+            "route add default via 2001:db8::1",
         )
         self.namespace.ip(
             "link set venue up",
-            f"address add {WORLD4}/24 dev venue",
-            f"address add {WORLD6}/64 dev venue nodad",
+            "address add 203.0.113.1/24 dev venue",
+            "address add 2001:db8::1/64 dev venue nodad",
+            f"address add {WORLD4} dev lo",
+            f"address add {WORLD6} dev lo nodad",
         )
 
     @contextlib.asynccontextmanager

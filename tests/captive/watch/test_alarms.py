@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from captive.alert_kinds import AlertKind
 from captive.watch.advice import SHORT, WHAT
 from captive.watch.alarms import MAX_ALARMS, Alarms, Cause
 from captive.watch.floods import WHOLE_PORT
 from captive.watch.frames import Kind
-from captive.watch.kinds import AlertKind
 from captive.watch.roaming import Place
 
 AT = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import ARP, Ether
 
+from captive.alert_kinds import AlertKind
 from captive.watch import detail
 from captive.watch.claims import Own, read_claim
 from captive.watch.detail import describe
-from captive.watch.kinds import AlertKind
 from tests.captive.watch import packets
 
 OWN = Own(

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from captive.alert_kinds import AlertKind
 from captive.watch.alarms import Cause
-from captive.watch.kinds import AlertKind
 from captive.watch.observer import Sighting
 from captive.watch.roaming import Place
 from captive.watch.watcher import Reporter

@@ -1,4 +1,4 @@
-"""The kinds of alerts, under the names that the metrics use."""
+"""The kinds of alerts of the watch, under the names that the metrics use."""
 
 from enum import StrEnum
 
