@@ -1,7 +1,6 @@
 """Routers come and go: what the portal then does, over real TLS with real stores."""
 
 import asyncio
-import sqlite3
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from crm.settings import Grant, Router
 from tests.captive.portal_app import Clock
 from tests.captive.routers.thin_portal import (
     ThinPortal,
+    change,
     end,
     let_in,
     looked,
@@ -77,8 +77,7 @@ async def test_presence_lets_in_who_was_asked_and_nobody_else(
         await router.connect()
         await let_in(router, phone)
         router.present = {STRANGER}
-        with sqlite3.connect(portal.settings.store.access) as store:
-            store.execute("UPDATE \"grant\" SET expires = '2026-11-20 00:00:00.000000'")
+        await change(portal, "UPDATE \"grant\" SET expires = '2026-11-20 00:00:00.000000'")
         settings = portal.settings
     async with thin_portal(tmp_path, Clock(), authority, pair, settings=settings) as portal:
         again = portal.router()

@@ -1,5 +1,6 @@
 """A portal for thin routers only: their test doubles, and phones that know it by cookie."""
 
+import asyncio
 import contextlib
 import sqlite3
 import ssl
@@ -141,18 +142,27 @@ def taken(portal: ThinPortal) -> dict[str, tuple[int, int]]:
 
 async def end(portal: ThinPortal, phone: Phone) -> None:
     """The technician ends the grant of *phone*; returns when the portal has done it."""
-    wish(portal, phone.mac)
+    await wish(portal, phone.mac)
     await until(lambda: f"hall1 {phone.mac}" not in taken(portal))
 
 
 async def looked(portal: ThinPortal) -> None:
     """Returns when the portal has once more compared its book with what its routers say."""
-    wish(portal, "02:00:00:00:ff:ff")
+    await wish(portal, "02:00:00:00:ff:ff")
     with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store:
         await until(lambda: store.execute("SELECT count(*) FROM wish").fetchone() == (0,))
 
 
-def wish(portal: ThinPortal, mac: str) -> None:
+async def wish(portal: ThinPortal, mac: str) -> None:
     """Have the portal end the grant of *mac* in the first hall when it looks next, within two seconds."""
-    with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store, store:
-        store.execute("INSERT INTO wish (device, verb) VALUES (?, 'end')", (f"hall1 {mac}",))
+    await change(portal, "INSERT INTO wish (device, verb) VALUES (?, 'end')", f"hall1 {mac}")
+
+
+async def change(portal: ThinPortal, statement: str, *values: str) -> None:
+    """Change the access store as another process would: the portal, which runs here too, has to go on meanwhile."""
+
+    def carry_out() -> None:
+        with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store, store:
+            store.execute(statement, values)
+
+    await asyncio.to_thread(carry_out)
