@@ -147,10 +147,14 @@ async def end(portal: ThinPortal, phone: Phone) -> None:
 
 
 async def looked(portal: ThinPortal) -> None:
-    """Returns when the portal has once more compared its book with what its routers say."""
-    await wish(portal, "02:00:00:00:ff:ff")
+    """Returns when the portal has once more compared its book with what its routers say.
+
+    Which it does after it has fulfilled wishes: with the second the comparison that followed the first is over.
+    """
     with contextlib.closing(sqlite3.connect(portal.settings.store.access)) as store:
-        await until(lambda: store.execute("SELECT count(*) FROM wish").fetchone() == (0,))
+        for _ in range(2):
+            await wish(portal, "02:00:00:00:ff:ff")
+            await until(lambda: store.execute("SELECT count(*) FROM wish").fetchone() == (0,))
 
 
 async def wish(portal: ThinPortal, mac: str) -> None:
