@@ -1,6 +1,7 @@
 """Ports for servers that tests start: each is given once, below those that the kernel gives to whoever calls out.
 
 Tests that run side by side have ranges of their own: between being found free and being taken a port is nobody's.
+Beside another run a port is claimed by an abstract socket named after it, which the kernel takes back with this process.
 """
 
 import contextlib
@@ -30,7 +31,15 @@ def free_port() -> int:
         with socket.socket() as one, socket.socket() as two, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))
             two.bind(("127.0.0.1", port + 1))
+            _claim(port)
             return port
+
+
+def _claim(port: int) -> None:
+    """For the life of this process. Raises OSError when another has it."""
+    with socket.socket(socket.AF_UNIX) as claim:
+        claim.bind(f"\0wificrm-test-port-{port}")
+        claim.detach()
 
 
 def free_ports(number: int) -> list[int]:
