@@ -1,7 +1,7 @@
 """Ports for servers that tests start: each is given once, below those that the kernel gives to whoever calls out.
 
 Tests that run side by side have ranges of their own: between being found free and being taken a port is nobody's.
-Beside another run a port is claimed by an abstract socket named after it, which the kernel takes back with this process.
+Beside another run a port is claimed by an abstract socket of its name, which the kernel takes back with this process.
 """
 
 import contextlib
