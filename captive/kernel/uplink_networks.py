@@ -5,7 +5,6 @@ Read from the addresses that the box has there, not from routes: those of a tunn
 
 import asyncio
 import contextlib
-import errno
 import ipaddress
 import socket
 import struct
@@ -26,11 +25,8 @@ EVERY = 5.0
 
 def uplink_networks(interface: str) -> frozenset[str]:
     """As ``2001:db8::/64``; none while there is no such interface. Raises OSError."""
-    try:
-        index = socket.if_nametoindex(interface)
-    except OSError as error:
-        if error.errno != errno.ENODEV:
-            raise
+    index = next((number for number, name in socket.if_nameindex() if name == interface), None)
+    if index is None:
         return frozenset()
     found = set()
     with Netlink(socket.NETLINK_ROUTE) as netlink:

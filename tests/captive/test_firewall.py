@@ -72,6 +72,18 @@ def test_an_element_that_somebody_added_for_ever_is_listed_without_an_end(venue:
     assert said(venue, LISTED) == f"{{'guest {MAC}': (0, False, False)}}"
 
 
+def test_an_uplink_that_is_not_there_keeps_no_table_from_being_put_there(venue: SmallVenue):
+    """A modem that is not dialled or not plugged in: the gate starts all the same."""
+    venue.box.ip("link set eth0 down", "link set eth0 name away0")
+    venue.box.nft("delete table inet wificrm")
+    assert said(venue, f"{FIREWALL}(settings).apply()") == "None"
+    upstream = "nft list chain inet wificrm upstream_guest"
+    assert "203.0.113.0/24" not in venue.box.run(*upstream.split()).stdout
+    venue.box.ip("link set away0 name eth0", "link set eth0 up")
+    assert said(venue, f"{FIREWALL}(settings).apply()") == "None"
+    assert "203.0.113.0/24" in venue.box.run(*upstream.split()).stdout
+
+
 def test_an_interface_that_is_not_there_yet_is_hooked_when_it_comes(venue: SmallVenue):
     venue.box.ip("link add br-x type bridge")
     venue.config.write_text(venue.config.read_text().replace("[network]", '[network]\ninterface = "br-y"'))
